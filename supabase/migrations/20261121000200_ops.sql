@@ -1,0 +1,176 @@
+-- Settings: what an account may choose, with the limits of each choice. A value outside its limits never gets in, and
+-- every change is in the decision log.
+create schema ops;
+comment on schema ops is 'Settings now; health checks, alerts and job runs belong here too.';
+revoke all on schema ops from public;
+grant usage on schema ops to authenticated, service_role;
+
+create extension if not exists pg_cron;
+
+create table ops.setting_definitions (
+  name text not null,
+  kind text not null,
+  minimum numeric,
+  maximum numeric,
+  default_value jsonb not null,
+  description text not null,
+  constraint setting_definitions_pkey primary key (name),
+  constraint setting_definitions_kind_known check (kind in ('integer', 'time_zone')),
+  constraint setting_definitions_integer_bounded check ((kind = 'integer') = (minimum is not null and maximum is not null))
+);
+comment on table ops.setting_definitions is 'The settings there are: reference data, the same for every account.';
+comment on column ops.setting_definitions.name is 'Name of the setting.';
+comment on column ops.setting_definitions.kind is 'What a value must be: integer, or time_zone (an IANA name).';
+comment on column ops.setting_definitions.minimum is 'Smallest integer allowed; null for other kinds.';
+comment on column ops.setting_definitions.maximum is 'Largest integer allowed; null for other kinds.';
+comment on column ops.setting_definitions.default_value is 'The value where an account has chosen none.';
+comment on column ops.setting_definitions.description is 'What the setting does, with its unit.';
+alter table ops.setting_definitions enable row level security;
+
+insert into ops.setting_definitions (name, kind, minimum, maximum, default_value, description) values
+  ('raw_retention_days', 'integer', 1, 3650, '35',
+    'Days that the raw bytes and headers of a webhook delivery are kept; then only its outcome remains.'),
+  ('reporting_time_zone', 'time_zone', null, null, '"UTC"',
+    'The zone whose midnight parts one day from the next in analytics.volume_by_day.');
+
+create table ops.settings (
+  account_id bigint not null,
+  name text not null,
+  value jsonb not null,
+  changed_at timestamptz not null,
+  changed_by text not null,
+  constraint settings_pkey primary key (account_id, name),
+  constraint settings_name_fkey foreign key (name) references ops.setting_definitions (name),
+  constraint settings_account_id_positive check (account_id > 0)
+);
+comment on table ops.settings is 'What accounts have chosen, where it is not the default.';
+comment on column ops.settings.account_id is 'The Chatwoot account that chose.';
+comment on column ops.settings.name is 'Name of the setting.';
+comment on column ops.settings.value is 'The value chosen, valid for the setting''s kind and limits.';
+comment on column ops.settings.changed_at is 'When it was last changed (UTC).';
+comment on column ops.settings.changed_by is 'Who changed it last, as in the decision log.';
+create index settings_name_idx on ops.settings (name);
+alter table ops.settings enable row level security;
+
+create function ops.setting(account_id bigint, name text) returns jsonb
+language sql stable security invoker set search_path = '' as $$
+  select coalesce(settings.value, definitions.default_value)
+  from ops.setting_definitions as definitions
+  left join ops.settings on settings.name = definitions.name and settings.account_id = setting.account_id
+  where definitions.name = setting.name
+$$;
+comment on function ops.setting is 'The account''s value of the setting, or its default; null for a name that does not exist.';
+revoke all on function ops.setting from public, anon, authenticated, service_role;
+grant execute on function ops.setting to authenticated, analyst, service_role;
+
+create function ops.set_setting(account_id bigint, name text, value jsonb, as_of timestamptz default now())
+returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_definition ops.setting_definitions;
+  v_before jsonb;
+begin
+  perform access.require_role(set_setting.account_id, 'admin');
+  if set_setting.account_id is null or set_setting.account_id < 1 then
+    raise exception 'account_id % is no Chatwoot account', coalesce(set_setting.account_id::text, 'null')
+      using errcode = 'OC422', hint = 'Give the number that stands in the address of your Chatwoot dashboard.';
+  end if;
+  select * into v_definition from ops.setting_definitions as definitions where definitions.name = set_setting.name;
+  if not found then
+    raise exception 'There is no setting %', coalesce(set_setting.name, 'null') using errcode = 'OC404',
+      hint = 'The settings there are: select name, description from api.settings.';
+  end if;
+  if v_definition.kind = 'integer' and not coalesce(
+    jsonb_typeof(set_setting.value) = 'number' and set_setting.value::numeric = trunc(set_setting.value::numeric)
+    and set_setting.value::numeric between v_definition.minimum and v_definition.maximum, false)
+  then
+    raise exception '% must be a whole number from % to %', v_definition.name, v_definition.minimum, v_definition.maximum
+      using errcode = 'OC422', hint = v_definition.description;
+  end if;
+  if v_definition.kind = 'time_zone' and not exists (
+    select from pg_timezone_names as zones where zones.name = set_setting.value #>> '{}')
+  then
+    raise exception '% must be the IANA name of a time zone', v_definition.name
+      using errcode = 'OC422', hint = 'Such as "Europe/Berlin"; all of them: select name from pg_timezone_names.';
+  end if;
+  v_before := ops.setting(set_setting.account_id, set_setting.name);
+  insert into ops.settings as existing (account_id, name, value, changed_at, changed_by)
+  values (set_setting.account_id, set_setting.name, set_setting.value, set_setting.as_of, access.actor())
+  on conflict on constraint settings_pkey do update
+  set value = excluded.value, changed_at = excluded.changed_at, changed_by = excluded.changed_by
+  where existing.value <> excluded.value;
+  if v_before <> set_setting.value then
+    perform audit.log(set_setting.account_id, 'setting.changed', 'setting:' || set_setting.name,
+      jsonb_build_object('before', v_before, 'after', set_setting.value), 'done', as_of => set_setting.as_of);
+  end if;
+  return set_setting.value;
+end
+$$;
+comment on function ops.set_setting is
+  'Changes a setting of an account (admins only) and logs it; returns the value. Errors: OC403, OC404, OC422.';
+revoke all on function ops.set_setting from public, anon, authenticated, service_role;
+grant execute on function ops.set_setting to authenticated, service_role;
+
+create policy "Everyone signed in reads what settings there are" on ops.setting_definitions
+for select to authenticated, analyst using (true);
+create policy "Members read their accounts' settings" on ops.settings
+for select to authenticated using (account_id in (select access.my_account_ids()));
+create policy "Analysts read all settings" on ops.settings for select to analyst using (true);
+grant select on ops.setting_definitions, ops.settings to authenticated, analyst, service_role;
+
+create function ops.set_member(account_id bigint, user_id uuid, role access.member_role)
+returns void
+-- Here and not in access, because it logs, and the log itself stands on access.
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_before access.member_role;
+begin
+  perform access.require_role(set_member.account_id, 'admin');
+  if not exists (select from auth.users where users.id = set_member.user_id) then
+    raise exception 'There is no user %', coalesce(set_member.user_id::text, 'null')
+      using errcode = 'OC404', hint = 'People sign up first; their id stands in auth.users.';
+  end if;
+  select members.role into v_before from access.members
+  where members.account_id = set_member.account_id and members.user_id = set_member.user_id;
+  if v_before is not distinct from set_member.role then
+    return;
+  end if;
+  if set_member.role is null then
+    delete from access.members
+    where members.account_id = set_member.account_id and members.user_id = set_member.user_id;
+  else
+    insert into access.members (account_id, user_id, role)
+    values (set_member.account_id, set_member.user_id, set_member.role)
+    on conflict on constraint members_pkey do update set role = excluded.role;
+  end if;
+  if v_before = 'admin' and not exists (
+    select from access.members where members.account_id = set_member.account_id and members.role = 'admin')
+  then
+    raise exception 'Account % would be left without an admin', set_member.account_id
+      using errcode = 'OC409', hint = 'Make another member admin first.';
+  end if;
+  perform audit.log(set_member.account_id, 'member.changed', 'user:' || set_member.user_id,
+    jsonb_build_object('before', v_before, 'after', set_member.role), 'done');
+end
+$$;
+comment on function ops.set_member is
+  'Gives a user a role in an account, or takes it away with null (admins only); logged. Errors: OC403, OC404, OC409.';
+revoke all on function ops.set_member from public, anon, authenticated, service_role;
+grant execute on function ops.set_member to authenticated, service_role;
+
+create function ops.purge_job_runs(as_of timestamptz default now(), batch_size integer default 5000) returns bigint
+-- pg_cron never cleans up after itself.
+language sql volatile security invoker set search_path = '' as $$
+  with old as materialized (
+    select runid from cron.job_run_details as runs
+    where runs.end_time < purge_job_runs.as_of - interval '7 days'
+    limit purge_job_runs.batch_size
+  ), gone as (
+    delete from cron.job_run_details as runs using old where runs.runid = old.runid returning runs.runid
+  )
+  select count(*) from gone
+$$;
+comment on function ops.purge_job_runs is 'Deletes records of cron runs that ended over 7 days ago, one batch; returns how many.';
+revoke all on function ops.purge_job_runs from public, anon, authenticated, service_role;
+
+select cron.schedule('ops-purge-job-runs', '17 * * * *', 'select ops.purge_job_runs()');

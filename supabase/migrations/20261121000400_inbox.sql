@@ -1,0 +1,616 @@
+-- Webhook deliveries, bytes first. What was signed is kept as it came, so that anything we read wrongly, or cannot read
+-- yet, can be read again. Reading happens here and not at the edge: a replay then takes the very same path.
+create schema inbox;
+comment on schema inbox is 'Raw webhook deliveries, what became of each, and the reading of Chatwoot''s payloads.';
+revoke all on schema inbox from public;
+grant usage on schema inbox to authenticated, service_role;
+
+create table inbox.deliveries (
+  account_id bigint not null,
+  delivery_id text not null,
+  received_at timestamptz not null,
+  signed_at timestamptz,
+  proof text not null,
+  headers jsonb,
+  body bytea,
+  body_sha256 bytea not null,
+  event text,
+  outcome text not null,
+  reason text,
+  note text,
+  redeliveries integer not null default 0,
+  conflicts integer not null default 0,
+  last_repeated_at timestamptz,
+  last_conflict_sha256 bytea,
+  replayed_at timestamptz,
+  purged_at timestamptz,
+  constraint deliveries_pkey primary key (account_id, delivery_id),
+  constraint deliveries_account_id_positive check (account_id > 0),
+  constraint deliveries_delivery_id_bounded check (length(delivery_id) between 1 and 200),
+  constraint deliveries_body_bounded check (octet_length(body) <= 1048576),
+  constraint deliveries_headers_is_object check (jsonb_typeof(headers) = 'object'),
+  constraint deliveries_proof_known check (proof in ('signature', 'url_secret')),
+  constraint deliveries_outcome_known check (outcome in ('applied', 'ignored', 'dead')),
+  constraint deliveries_reason_unless_applied check ((outcome = 'applied') = (reason is null)),
+  constraint deliveries_body_until_purged check ((body is null) = (purged_at is not null))
+);
+comment on table inbox.deliveries is 'Each webhook delivery once, as the bytes that were signed. No API role may read the bytes or headers.';
+comment on column inbox.deliveries.account_id is 'The account whose secret proved the delivery.';
+comment on column inbox.deliveries.delivery_id is 'X-Chatwoot-Delivery, or sha256: and the hash of the body where the sender gave none.';
+comment on column inbox.deliveries.received_at is 'When it first arrived (UTC).';
+comment on column inbox.deliveries.signed_at is 'When Chatwoot signed it (UTC); null for senders that do not sign.';
+comment on column inbox.deliveries.proof is 'How the sender proved itself: signature, or url_secret, which is weaker since URLs get logged.';
+comment on column inbox.deliveries.headers is 'The headers kept as evidence, lower-case names; null once purged.';
+comment on column inbox.deliveries.body is 'The body, byte for byte; null once purged.';
+comment on column inbox.deliveries.body_sha256 is 'SHA-256 of the body, kept for ever.';
+comment on column inbox.deliveries.event is 'The event the payload names; null when it cannot be read.';
+comment on column inbox.deliveries.outcome is 'applied to the mirror, ignored on purpose, or dead: could not be read or applied.';
+comment on column inbox.deliveries.reason is 'Why it was ignored or is dead; null when applied.';
+comment on column inbox.deliveries.note is 'What had to be mended to read it; null for nothing.';
+comment on column inbox.deliveries.redeliveries is 'How often the same delivery id came again.';
+comment on column inbox.deliveries.conflicts is 'How often it came again with another body. The first is kept.';
+comment on column inbox.deliveries.last_repeated_at is 'When it last came again (UTC); null for never.';
+comment on column inbox.deliveries.last_conflict_sha256 is 'SHA-256 of the last differing body; null for none.';
+comment on column inbox.deliveries.replayed_at is 'When it was last read again (UTC); null for never.';
+comment on column inbox.deliveries.purged_at is 'When bytes and headers were deleted by the retention setting (UTC); null while they are there.';
+-- For replay and purge, which only look at what still has its bytes, and for the last day's health.
+create index deliveries_unpurged_idx on inbox.deliveries (account_id, received_at) where purged_at is null;
+-- Each insert would otherwise read the growing table to vacuum it all at once; small and often suits an append.
+alter table inbox.deliveries set (autovacuum_vacuum_insert_scale_factor = 0.05);
+alter table inbox.deliveries enable row level security;
+create policy "Members see what became of their accounts' deliveries" on inbox.deliveries
+for select to authenticated using (account_id in (select access.my_account_ids()));
+create policy "Analysts see what became of all deliveries" on inbox.deliveries for select to analyst using (true);
+-- Column by column: neither bytes nor headers, for anyone.
+grant select (account_id, delivery_id, received_at, signed_at, proof, body_sha256, event, outcome, reason, note,
+  redeliveries, conflicts, last_repeated_at, replayed_at, purged_at)
+  on inbox.deliveries to authenticated, analyst, service_role;
+
+create function inbox.mend(json_text text) returns text
+-- People do write U+0000 and half emoji; jsonb takes neither. Doubled backslashes step aside first (as a control
+-- character, which JSON text cannot contain), so that what looks like an escape afterwards is one.
+language sql immutable security invoker set search_path = '' as $$
+  select replace(
+    regexp_replace(regexp_replace(replace(replace(mend.json_text, '\\', E'\x01'), '\u0000', U&'\FFFD'),
+      '\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})', U&'\FFFD', 'g'),
+      '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}', U&'\FFFD', 'g'),
+    E'\x01', '\\')
+$$;
+comment on function inbox.mend is 'JSON text with \u0000 and lone surrogates replaced by U+FFFD; everything else as it was.';
+
+create function inbox.read(body bytea, out payload jsonb, out problem text, out note text)
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_text text;
+begin
+  begin
+    v_text := convert_from(read.body, 'UTF8');
+  exception when character_not_in_repertoire or untranslatable_character then
+    problem := 'The body is not UTF-8.';
+    return;
+  end;
+  begin
+    payload := v_text::jsonb;
+  exception
+    when untranslatable_character or invalid_text_representation then
+      begin
+        payload := inbox.mend(v_text)::jsonb;
+        note := 'Characters that Postgres cannot hold (U+0000, lone surrogates) were read as U+FFFD.';
+      exception
+        when untranslatable_character or invalid_text_representation then
+          problem := 'The body is not JSON.';
+        when statement_too_complex then
+          problem := 'The JSON is nested too deep to be read.';
+      end;
+    when statement_too_complex then
+      problem := 'The JSON is nested too deep to be read.';
+    when numeric_value_out_of_range then
+      problem := 'The JSON holds a number that is too large to be read.';
+    when program_limit_exceeded then
+      problem := 'The JSON holds a value that is too large to be read.';
+  end;
+  if problem is null and jsonb_typeof(payload) <> 'object' then
+    payload := null;
+    problem := 'The JSON is not an object.';
+  end if;
+end
+$$;
+comment on function inbox.read is 'Parses a body: either payload (an object), or problem; note says what had to be mended.';
+
+create function inbox.foreign_account(account_id bigint, payload jsonb) returns text
+-- Every place in which a payload may name its account; older versions of Chatwoot fill only some of them.
+language sql immutable security invoker set search_path = '' as $$
+  select named.account
+  from (values (payload #>> '{account,id}'), (payload #>> '{conversation,account,id}'),
+    (payload #>> '{messages,0,account_id}'), (payload #>> '{conversation,messages,0,account_id}'),
+    (payload #>> '{contact,account,id}'), (payload #>> '{sender,account,id}'),
+    (payload #>> '{current_conversation,account,id}')) as named (account)
+  where named.account ~ '^\d{1,40}$' and named.account::numeric <> foreign_account.account_id
+  limit 1
+$$;
+comment on function inbox.foreign_account is 'Another account that the payload names, as text; null when it names this one or none.';
+
+create function inbox.without_absent(record jsonb, source jsonb, fields text[], keys text[]) returns jsonb
+-- What a payload does not mention must not overwrite what is known.
+language sql immutable security invoker set search_path = '' as $$
+  select case when source ?& keys then record
+    else record - array(select pairs.field from unnest(fields, keys) as pairs (field, key) where not source ? pairs.key)
+  end
+$$;
+comment on function inbox.without_absent is 'The record without the fields whose key (same place in keys) is missing from the source.';
+
+create function inbox.contact_record(contact jsonb) returns jsonb
+language sql immutable security invoker set search_path = '' as $$
+  select inbox.without_absent(
+    jsonb_build_object('name', contact -> 'name', 'email', contact -> 'email', 'phone_number', contact -> 'phone_number',
+      'identifier', contact -> 'identifier', 'avatar_url', contact -> 'thumbnail', 'blocked', contact -> 'blocked',
+      'additional_attributes', contact -> 'additional_attributes', 'custom_attributes', contact -> 'custom_attributes'),
+    contact,
+    array['name', 'email', 'phone_number', 'identifier', 'avatar_url', 'blocked', 'additional_attributes', 'custom_attributes'],
+    array['name', 'email', 'phone_number', 'identifier', 'thumbnail', 'blocked', 'additional_attributes', 'custom_attributes'])
+$$;
+comment on function inbox.contact_record is 'The canonical record of a contact, from any of its shapes in a webhook.';
+
+create function inbox.kind_of(sender jsonb) returns text
+language sql immutable security invoker set search_path = '' as $$
+  -- A contact in a message has no type at all.
+  select case when jsonb_typeof(sender) = 'object' then coalesce(sender ->> 'type', 'contact') end
+$$;
+comment on function inbox.kind_of is 'contact, user, agent_bot or captain_assistant; null when there is no sender.';
+
+create function inbox.conversation_record(conversation jsonb) returns jsonb
+language sql stable security invoker set search_path = '' as $$
+  select inbox.without_absent(inbox.without_absent(
+    jsonb_build_object(
+      'inbox_id', conversation -> 'inbox_id', 'channel', conversation -> 'channel', 'status', conversation -> 'status',
+      'priority', conversation -> 'priority', 'labels', conversation -> 'labels', 'can_reply', conversation -> 'can_reply',
+      'contact_source_id', conversation #> '{contact_inbox,source_id}',
+      'additional_attributes', conversation -> 'additional_attributes',
+      'custom_attributes', conversation -> 'custom_attributes', 'unread_count', conversation -> 'unread_count',
+      'snoozed_until', chatwoot.instant(conversation -> 'snoozed_until'),
+      -- Chatwoot clears it on resolving without telling, so a payload may still show it.
+      'waiting_since', case when conversation ->> 'status' <> 'resolved'
+        then chatwoot.instant(conversation -> 'waiting_since') end,
+      'first_reply_created_at', chatwoot.instant(conversation -> 'first_reply_created_at'),
+      'agent_last_seen_at', chatwoot.instant(conversation -> 'agent_last_seen_at'),
+      'contact_last_seen_at', chatwoot.instant(conversation -> 'contact_last_seen_at'),
+      'last_activity_at', chatwoot.instant(conversation -> 'last_activity_at'),
+      'created_at', chatwoot.instant(conversation -> 'created_at'),
+      'contact_id', conversation #> '{meta,sender,id}',
+      'assignee_kind', coalesce(conversation #>> '{meta,assignee,type}',
+        case when conversation #>> '{meta,assignee,id}' is not null then 'user' end),
+      'assignee_id', conversation #> '{meta,assignee,id}', 'team_id', conversation #> '{meta,team,id}'),
+    conversation,
+    array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply', 'contact_source_id',
+      'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until', 'waiting_since',
+      'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at', 'created_at'],
+    array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply', 'contact_inbox',
+      'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until', 'waiting_since',
+      'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at', 'created_at']),
+    coalesce(conversation -> 'meta', '{}'),
+    array['contact_id', 'assignee_kind', 'assignee_id', 'team_id'], array['sender', 'assignee', 'assignee', 'team'])
+$$;
+comment on function inbox.conversation_record is 'The canonical record of a conversation, from its shape in a webhook.';
+
+create function inbox.message_record(message jsonb, conversation_display_id bigint, inbox_id jsonb) returns jsonb
+language sql stable security invoker set search_path = '' as $$
+  select inbox.without_absent(
+    jsonb_build_object(
+      'conversation_display_id', message_record.conversation_display_id, 'inbox_id', message_record.inbox_id,
+      -- A word at the top of an event, a number everywhere else.
+      'message_type', case message ->> 'message_type' when '0' then 'incoming' when '1' then 'outgoing'
+        when '2' then 'activity' when '3' then 'template' else message ->> 'message_type' end,
+      'content_type', message -> 'content_type', 'content', message -> 'content', 'private', message -> 'private',
+      'sender_kind', inbox.kind_of(message -> 'sender'), 'sender_id', message #> '{sender,id}',
+      'source_id', message -> 'source_id', 'attachments', coalesce(message -> 'attachments', '[]'),
+      'content_attributes', message -> 'content_attributes',
+      'additional_attributes', message -> 'additional_attributes',
+      'created_at', chatwoot.instant(message -> 'created_at')),
+    message,
+    array['message_type', 'content_type', 'content', 'private', 'source_id', 'content_attributes',
+      'additional_attributes', 'created_at'],
+    array['message_type', 'content_type', 'content', 'private', 'source_id', 'content_attributes',
+      'additional_attributes', 'created_at'])
+$$;
+comment on function inbox.message_record is 'The canonical record of a message, from either of its shapes in a webhook.';
+
+create function inbox.payload_instant(payload jsonb, conversation jsonb) returns timestamptz
+-- Chatwoot reads the rows when it sends, so all that a payload says was true at or after the newest instant it shows.
+-- That, and not the time of arrival, orders what has no version of its own: the queue cannot change it.
+language sql stable security invoker set search_path = '' as $$
+  select greatest(chatwoot.instant(conversation -> 'updated_at'), chatwoot.instant(conversation -> 'last_activity_at'),
+    chatwoot.instant(payload -> 'created_at'), chatwoot.instant(payload -> 'updated_at'),
+    chatwoot.instant(conversation #> '{messages,0,updated_at}'),
+    (select max(chatwoot.instant(changes.change #> '{updated_at,current_value}'))
+      from jsonb_array_elements(case when jsonb_typeof(payload -> 'changed_attributes') = 'array'
+        then payload -> 'changed_attributes' else '[]' end) as changes (change)))
+$$;
+comment on function inbox.payload_instant is 'The newest instant that a payload shows; null when it shows none.';
+
+create function inbox.apply_sender(account_id bigint, sender jsonb, version_at timestamptz) returns void
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_kind text := inbox.kind_of(apply_sender.sender);
+  v_id bigint := (apply_sender.sender ->> 'id')::bigint;
+begin
+  if v_kind is null or v_id is null then
+    return;
+  elsif v_kind = 'contact' then
+    perform chatwoot.merge_contact(apply_sender.account_id, v_id, inbox.contact_record(apply_sender.sender),
+      apply_sender.version_at);
+  else
+    perform chatwoot.merge_agent(apply_sender.account_id, v_kind, v_id,
+      inbox.without_absent(
+        jsonb_build_object('name', sender -> 'name', 'available_name', sender -> 'available_name',
+          'email', sender -> 'email', 'avatar_url', sender -> 'avatar_url'),
+        sender, array['name', 'available_name', 'email', 'avatar_url'],
+        array['name', 'available_name', 'email', 'avatar_url']),
+      apply_sender.version_at);
+  end if;
+end
+$$;
+comment on function inbox.apply_sender is 'Merges whoever wrote or is assigned, contact or agent, from any of the sender shapes.';
+
+create function inbox.apply_message(
+  account_id bigint, message jsonb, conversation_display_id bigint, inbox_id jsonb, version_at timestamptz,
+  delivery_status text, updated_at timestamptz
+) returns void
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_message_id bigint := (apply_message.message ->> 'id')::bigint;
+  v_answer jsonb := apply_message.message #> '{content_attributes,submitted_values,csat_survey_response}';
+begin
+  if v_message_id is null then
+    raise exception 'The message has no id' using errcode = 'OC422', hint = 'Read it again once the sender is known: select inbox.replay(…).';
+  end if;
+  perform chatwoot.merge_message(apply_message.account_id, v_message_id,
+    inbox.message_record(apply_message.message, apply_message.conversation_display_id, apply_message.inbox_id),
+    apply_message.version_at, apply_message.delivery_status, apply_message.updated_at,
+    case when apply_message.message #>> '{content_attributes,deleted}' = 'true' then apply_message.version_at end);
+  -- The rating comes as a number or as text, from the customer's browser.
+  if v_answer ->> 'rating' ~ '^[1-5]$' then
+    perform chatwoot.merge_csat_response(apply_message.account_id, v_message_id,
+      jsonb_build_object('conversation_display_id', apply_message.conversation_display_id,
+        'rating', (v_answer ->> 'rating')::integer, 'feedback_message', v_answer -> 'feedback_message'),
+      apply_message.version_at);
+  end if;
+end
+$$;
+comment on function inbox.apply_message is 'Merges one message, and the survey answer inside it.';
+
+create function inbox.apply_conversation(
+  account_id bigint, conversation jsonb, version_at timestamptz, except_message_id text default null
+) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_display_id bigint := (conversation ->> 'id')::bigint;
+  v_updated_at timestamptz := coalesce(chatwoot.instant(conversation -> 'updated_at'), apply_conversation.version_at);
+  v_message jsonb;
+  v_message_updated_at timestamptz;
+begin
+  if v_display_id is null then
+    raise exception 'The conversation has no id' using errcode = 'OC422',
+      hint = 'Read it again once the sender is known: select inbox.replay(…).';
+  end if;
+  if conversation ? 'inbox_id' and conversation ->> 'inbox_id' is not null then
+    perform chatwoot.merge_inbox(apply_conversation.account_id, (conversation ->> 'inbox_id')::bigint,
+      jsonb_build_object('channel', conversation -> 'channel'), apply_conversation.version_at);
+  end if;
+  perform inbox.apply_sender(apply_conversation.account_id, conversation #> '{meta,assignee}',
+    apply_conversation.version_at);
+  if conversation #>> '{meta,team,id}' is not null then
+    perform chatwoot.merge_team(apply_conversation.account_id, (conversation #>> '{meta,team,id}')::bigint,
+      jsonb_build_object('name', conversation #> '{meta,team,name}'), apply_conversation.version_at);
+  end if;
+  perform inbox.apply_sender(apply_conversation.account_id,
+    (conversation #> '{meta,sender}') || '{"type": "contact"}', apply_conversation.version_at);
+  if chatwoot.merge_conversation(apply_conversation.account_id, v_display_id,
+    inbox.conversation_record(conversation), v_updated_at) and jsonb_typeof(conversation -> 'labels') = 'array'
+  then
+    perform chatwoot.merge_labels(apply_conversation.account_id, conversation -> 'labels');
+  end if;
+  for v_message in
+    select messages.message from jsonb_array_elements(conversation -> 'messages') as messages (message)
+    where messages.message ->> 'id' is distinct from apply_conversation.except_message_id
+    order by messages.message ->> 'id' collate "C"
+  loop
+    v_message_updated_at := chatwoot.instant(v_message -> 'updated_at');
+    if inbox.kind_of(v_message -> 'sender') <> 'contact' then
+      perform inbox.apply_sender(apply_conversation.account_id, v_message -> 'sender', apply_conversation.version_at);
+    end if;
+    perform inbox.apply_message(apply_conversation.account_id, v_message, v_display_id,
+      coalesce(v_message -> 'inbox_id', conversation -> 'inbox_id'),
+      coalesce(v_message_updated_at, apply_conversation.version_at), v_message ->> 'status', v_message_updated_at);
+  end loop;
+  return v_display_id;
+end
+$$;
+comment on function inbox.apply_conversation is
+  'Merges a conversation with all that it nests (inbox, people, team, labels, newest message); returns its display id.';
+
+create function inbox.apply(account_id bigint, payload jsonb, seen_at timestamptz, out outcome text, out reason text)
+-- Rows are taken in one order whatever the event (directory, contact, conversation, messages), so two events never
+-- wait for each other in a circle.
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_event text := case when jsonb_typeof(payload -> 'event') = 'string' then payload ->> 'event' end;
+  v_shape text;
+  v_conversation jsonb;
+  v_nested jsonb;
+  v_version timestamptz;
+  v_display_id bigint;
+  v_inbox_id bigint;
+begin
+  outcome := 'applied';
+  v_shape := case
+    when v_event in ('conversation_created', 'conversation_updated', 'conversation_status_changed',
+      'conversation_opened', 'conversation_resolved') then 'conversation'
+    when v_event in ('message_created', 'message_updated') then 'message'
+    when v_event in ('contact_created', 'contact_updated') then 'contact'
+    when v_event in ('inbox_created', 'inbox_updated') then 'inbox'
+    when v_event = 'webwidget_triggered' then 'webwidget'
+    when v_event in ('conversation_typing_on', 'conversation_typing_off') then 'typing'
+    -- Rules and macros send the conversation or the message they ran on.
+    when v_event like 'automation_event.%' or v_event = 'macro.executed' then
+      case when payload ? 'meta' then 'conversation' when payload ? 'conversation' then 'message' end
+  end;
+  v_conversation := case v_shape when 'conversation' then payload when 'message' then payload -> 'conversation'
+    when 'webwidget' then nullif(payload -> 'current_conversation', 'null') end;
+  v_version := coalesce(inbox.payload_instant(payload, v_conversation), apply.seen_at);
+  if v_shape = 'typing' then
+    outcome := 'ignored';
+    reason := 'Typing says nothing that lasts.';
+    return;
+  elsif v_event is null then
+    outcome := 'ignored';
+    reason := 'The payload names no event.';
+    return;
+  elsif v_shape is null then
+    outcome := 'ignored';
+    reason := format('The event %s is not known.', left(v_event, 100));
+    return;
+  end if;
+  if payload #>> '{account,name}' is not null then
+    perform chatwoot.merge_account(apply.account_id, jsonb_build_object('name', payload #> '{account,name}'), v_version);
+  end if;
+  if v_shape in ('message', 'webwidget') and payload #>> '{inbox,id}' is not null then
+    perform chatwoot.merge_inbox(apply.account_id, (payload #>> '{inbox,id}')::bigint,
+      inbox.without_absent(jsonb_build_object('name', payload #> '{inbox,name}'), payload -> 'inbox',
+        array['name'], array['name']), v_version);
+  end if;
+  case v_shape
+    when 'conversation' then
+      perform inbox.apply_conversation(apply.account_id, payload, v_version);
+    when 'message' then
+      if inbox.kind_of(payload -> 'sender') <> 'contact'
+        or payload #>> '{sender,id}' is distinct from v_conversation #>> '{meta,sender,id}'
+      then
+        perform inbox.apply_sender(apply.account_id, payload -> 'sender', v_version);
+      end if;
+      v_display_id := inbox.apply_conversation(apply.account_id, v_conversation, v_version, payload ->> 'id');
+      select messages.message into v_nested
+      from jsonb_array_elements(v_conversation -> 'messages') as messages (message)
+      where messages.message ->> 'id' = payload ->> 'id' limit 1;
+      -- The same row read once and written twice: only the nested copy has its version and delivery status.
+      perform inbox.apply_message(apply.account_id, payload, v_display_id,
+        coalesce(payload #> '{inbox,id}', v_conversation -> 'inbox_id'),
+        coalesce(chatwoot.instant(v_nested -> 'updated_at'), v_version),
+        v_nested ->> 'status', chatwoot.instant(v_nested -> 'updated_at'));
+    when 'contact' then
+      if payload ->> 'id' is null then
+        raise exception 'The contact has no id' using errcode = 'OC422',
+          hint = 'Read it again once the sender is known: select inbox.replay(…).';
+      end if;
+      perform chatwoot.merge_contact(apply.account_id, (payload ->> 'id')::bigint, inbox.contact_record(payload), v_version);
+    when 'webwidget' then
+      perform inbox.apply_sender(apply.account_id, (payload -> 'contact') || '{"type": "contact"}', v_version);
+      if v_conversation is not null then
+        perform inbox.apply_conversation(apply.account_id, v_conversation, v_version);
+      end if;
+    when 'inbox' then
+      -- The event has no id of the inbox but in its working hours, and its channel is full of credentials.
+      v_inbox_id := coalesce(payload #>> '{working_hours,0,inbox_id}', payload ->> 'inbox_id')::bigint;
+      if v_inbox_id is null then
+        outcome := 'ignored';
+        reason := 'The payload does not say which inbox it is about.';
+        return;
+      end if;
+      perform chatwoot.merge_inbox(apply.account_id, v_inbox_id, inbox.inbox_record(payload), v_version);
+  end case;
+end
+$$;
+comment on function inbox.apply is
+  'Merges one parsed payload into the mirror. seen_at orders payloads that show no instant. Raises when a value is of the wrong type.';
+
+create function inbox.inbox_record(payload jsonb) returns jsonb
+language sql stable security invoker set search_path = '' as $$
+  select inbox.without_absent(
+    jsonb_build_object(
+      'time_zone', payload -> 'timezone', 'working_hours_enabled', payload -> 'working_hours_enabled',
+      'working_hours', (
+        select jsonb_agg(jsonb_build_object('day_of_week', days.day -> 'day_of_week', 'open_hour', days.day -> 'open_hour',
+          'open_minutes', days.day -> 'open_minutes', 'close_hour', days.day -> 'close_hour',
+          'close_minutes', days.day -> 'close_minutes', 'closed_all_day', days.day -> 'closed_all_day',
+          'open_all_day', days.day -> 'open_all_day') order by days.place)
+        from jsonb_array_elements(payload -> 'working_hours') with ordinality as days (day, place)),
+      'greeting_enabled', payload -> 'greeting_enabled', 'csat_survey_enabled', payload -> 'csat_survey_enabled',
+      'auto_assignment_enabled', payload -> 'enable_auto_assignment',
+      'allow_messages_after_resolved', payload -> 'allow_messages_after_resolved',
+      'lock_to_single_conversation', payload -> 'lock_to_single_conversation',
+      'created_at', chatwoot.instant(payload -> 'created_at')),
+    payload,
+    array['time_zone', 'working_hours_enabled', 'working_hours', 'greeting_enabled', 'csat_survey_enabled',
+      'auto_assignment_enabled', 'allow_messages_after_resolved', 'lock_to_single_conversation', 'created_at'],
+    array['timezone', 'working_hours_enabled', 'working_hours', 'greeting_enabled', 'csat_survey_enabled',
+      'enable_auto_assignment', 'allow_messages_after_resolved', 'lock_to_single_conversation', 'created_at'])
+  || coalesce((
+    select jsonb_build_object('reauthorization_required', changes.change #> '{reauthorization_required,current_value}')
+    from jsonb_array_elements(case when jsonb_typeof(payload -> 'changed_attributes') = 'array'
+      then payload -> 'changed_attributes' else '[]' end) as changes (change)
+    where changes.change ? 'reauthorization_required' limit 1), '{}')
+$$;
+comment on function inbox.inbox_record is 'The canonical record of an inbox event; named fields only, so that no credential of the channel comes along.';
+
+create function inbox.settle(account_id bigint, body bytea, seen_at timestamptz,
+  out event text, out outcome text, out reason text, out note text)
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_read record;
+  v_state text;
+  v_message text;
+begin
+  v_read := inbox.read(settle.body);
+  note := v_read.note;
+  event := left(case when jsonb_typeof(v_read.payload -> 'event') = 'string' then v_read.payload ->> 'event' end, 200);
+  if v_read.problem is not null then
+    outcome := 'dead';
+    reason := v_read.problem;
+    return;
+  end if;
+  if inbox.foreign_account(settle.account_id, v_read.payload) is not null then
+    outcome := 'refused';
+    return;
+  end if;
+  begin
+    select applied.outcome, applied.reason into outcome, reason
+    from inbox.apply(settle.account_id, v_read.payload, settle.seen_at) as applied;
+  exception when others then
+    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+    -- Trouble of the moment is the sender's to try again; anything else is a fault of this payload or of our reading,
+    -- which a retry would only repeat.
+    if v_state like any (array['08%', '25%', '40%', '53%', '55%', '57%', '58%']) then
+      raise;
+    end if;
+    outcome := 'dead';
+    reason := left(format('%s: %s', v_state, v_message), 500);
+  end;
+end
+$$;
+comment on function inbox.settle is
+  'Reads a body and applies it: outcome applied, ignored, dead, or refused when it belongs to another account. Raises only what may pass by itself.';
+
+create function inbox.record(
+  account_id bigint, delivery_id text, body bytea, headers jsonb, proof text, signed_at timestamptz,
+  as_of timestamptz default now()
+) returns text
+-- Definer: nobody but this function writes deliveries or the mirror.
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_sha256 bytea := sha256(record.body);
+  v_settled record;
+begin
+  if not exists (select from inbox.deliveries where deliveries.account_id = record.account_id
+    and deliveries.delivery_id = record.delivery_id)
+  then
+    v_settled := inbox.settle(record.account_id, record.body, coalesce(record.signed_at, record.as_of));
+    if v_settled.outcome = 'refused' then
+      return 'refused';
+    end if;
+    insert into inbox.deliveries (account_id, delivery_id, received_at, signed_at, proof, headers, body, body_sha256,
+      event, outcome, reason, note)
+    values (record.account_id, record.delivery_id, record.as_of, record.signed_at, record.proof, record.headers,
+      record.body, v_sha256, v_settled.event, v_settled.outcome, v_settled.reason, v_settled.note)
+    on conflict on constraint deliveries_pkey do nothing;
+    if found then
+      return v_settled.outcome;
+    end if;
+  end if;
+  update inbox.deliveries as existing
+  set redeliveries = existing.redeliveries + 1, last_repeated_at = record.as_of,
+    conflicts = existing.conflicts + (existing.body_sha256 <> v_sha256)::integer,
+    last_conflict_sha256 = case when existing.body_sha256 <> v_sha256 then v_sha256
+      else existing.last_conflict_sha256 end
+  where existing.account_id = record.account_id and existing.delivery_id = record.delivery_id;
+  return 'duplicate';
+end
+$$;
+comment on function inbox.record is
+  'Stores a proven delivery once and applies it in the same transaction. Outcome applied, ignored, dead, duplicate, or refused (another account''s payload; nothing stored).';
+
+create function inbox.replay(
+  account_id bigint, since timestamptz default '-infinity', until timestamptz default 'infinity',
+  outcomes text[] default array['applied', 'ignored', 'dead'], as_of timestamptz default now()
+) returns table (outcome text, deliveries bigint)
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_delivery record;
+  v_settled record;
+  v_counts jsonb := '{}';
+begin
+  perform access.require_role(replay.account_id, 'admin');
+  for v_delivery in
+    select existing.delivery_id, existing.body, coalesce(existing.signed_at, existing.received_at) as seen_at
+    from inbox.deliveries as existing
+    where existing.account_id = replay.account_id and existing.purged_at is null
+      and existing.received_at >= replay.since and existing.received_at < replay.until
+      and existing.outcome = any (replay.outcomes)
+    order by existing.received_at, existing.delivery_id
+  loop
+    v_settled := inbox.settle(replay.account_id, v_delivery.body, v_delivery.seen_at);
+    -- Its secret proved it, so it was never refused; a later reading that would refuse it leaves it dead.
+    if v_settled.outcome = 'refused' then
+      v_settled.outcome := 'dead';
+      v_settled.reason := 'The payload names another account.';
+    end if;
+    update inbox.deliveries as existing
+    set event = v_settled.event, outcome = v_settled.outcome, reason = v_settled.reason, note = v_settled.note,
+      replayed_at = replay.as_of
+    where existing.account_id = replay.account_id and existing.delivery_id = v_delivery.delivery_id;
+    v_counts := v_counts || jsonb_build_object(v_settled.outcome,
+      coalesce((v_counts ->> v_settled.outcome)::bigint, 0) + 1);
+  end loop;
+  return query select counts.key, counts.value::bigint from jsonb_each_text(v_counts) as counts order by counts.key;
+end
+$$;
+comment on function inbox.replay is
+  'Reads kept deliveries of an account again (all, or those received in [since, until) with these outcomes) and merges them; safe to repeat. One row an outcome. Admins only (OC403).';
+
+create function inbox.purge_bodies(as_of timestamptz default now(), batch_size integer default 5000) returns bigint
+language sql volatile security invoker set search_path = '' as $$
+  with accounts as (
+    -- One step an account through the index, however many deliveries each has.
+    with recursive walk as (
+      (select deliveries.account_id from inbox.deliveries where deliveries.purged_at is null
+        order by deliveries.account_id limit 1)
+      union all
+      select (select deliveries.account_id from inbox.deliveries
+        where deliveries.purged_at is null and deliveries.account_id > walk.account_id
+        order by deliveries.account_id limit 1)
+      from walk where walk.account_id is not null
+    )
+    select walk.account_id, (ops.setting(walk.account_id, 'raw_retention_days') #>> '{}')::integer as retention_days
+    from walk where walk.account_id is not null
+  ), old as materialized (
+    select expired.account_id, expired.delivery_id from accounts cross join lateral (
+      select deliveries.account_id, deliveries.delivery_id from inbox.deliveries
+      where deliveries.account_id = accounts.account_id and deliveries.purged_at is null
+        and deliveries.received_at < purge_bodies.as_of - make_interval(days => accounts.retention_days)
+      order by deliveries.received_at
+      limit purge_bodies.batch_size
+    ) as expired
+    limit purge_bodies.batch_size
+  ), purged as (
+    update inbox.deliveries as existing set body = null, headers = null, purged_at = purge_bodies.as_of
+    from old where existing.account_id = old.account_id and existing.delivery_id = old.delivery_id
+    returning existing.account_id
+  )
+  select count(*) from purged
+$$;
+comment on function inbox.purge_bodies is
+  'Deletes bytes and headers older than each account''s raw_retention_days, at most one batch; returns how many. What became of a delivery stays.';
+
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select functions.oid::regprocedure from pg_proc as functions where functions.pronamespace = 'inbox'::regnamespace
+  loop
+    execute format('revoke all on function %s from public, anon, authenticated, service_role', v_function);
+  end loop;
+end
+$$;
+grant execute on function inbox.record to service_role;
+grant execute on function inbox.replay to authenticated, service_role;
+
+select cron.schedule('inbox-purge-bodies', '* * * * *', 'select inbox.purge_bodies()');

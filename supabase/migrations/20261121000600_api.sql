@@ -1,0 +1,126 @@
+-- What a client may call. Functions run with the caller's rights and hand on to the room that does the work; views
+-- show what row security lets the caller see. Nothing here is for anon.
+create schema api;
+comment on schema api is 'Everything a client may do over the Data API: views and functions, never a table.';
+revoke all on schema api from public;
+grant usage on schema api to anon, authenticated, service_role;
+
+create function api.record_webhook(
+  account_id bigint, delivery_id text, body bytea, headers jsonb, proof text, signed_at timestamptz
+) returns text
+language sql volatile security invoker set search_path = '' as $$
+  select inbox.record(record_webhook.account_id, record_webhook.delivery_id, record_webhook.body,
+    record_webhook.headers, record_webhook.proof, record_webhook.signed_at)
+$$;
+comment on function api.record_webhook is
+  'Stores a proven webhook delivery and applies it, in one transaction. Returns applied, ignored, dead, duplicate, or refused (another account''s payload; nothing stored). For the webhook function only.';
+
+create function api.replay_deliveries(
+  account_id bigint, since timestamptz default '-infinity', until timestamptz default 'infinity',
+  outcomes text[] default array['dead']
+) returns table (outcome text, deliveries bigint)
+language sql volatile security invoker set search_path = '' as $$
+  select replayed.outcome, replayed.deliveries
+  from inbox.replay(replay_deliveries.account_id, replay_deliveries.since, replay_deliveries.until,
+    replay_deliveries.outcomes) as replayed
+$$;
+comment on function api.replay_deliveries is
+  'Reads kept deliveries again, by default the dead ones, and merges them; safe to repeat. Admins only. One row an outcome. Errors: OC403.';
+
+create function api.set_setting(account_id bigint, name text, value jsonb) returns jsonb
+language sql volatile security invoker set search_path = ''
+as $$ select ops.set_setting(set_setting.account_id, set_setting.name, set_setting.value) $$;
+comment on function api.set_setting is
+  'Changes a setting of an account and returns its value; logged. Admins only. Errors: OC403, OC404, OC422.';
+
+create function api.set_member(account_id bigint, user_id uuid, role access.member_role) returns void
+language sql volatile security invoker set search_path = ''
+as $$ select ops.set_member(set_member.account_id, set_member.user_id, set_member.role) $$;
+comment on function api.set_member is
+  'Gives a user a role in an account (viewer, operator, approver, admin), or takes it away with null; logged. Admins only. Errors: OC403, OC404, OC409.';
+
+create function api.verify_decision_log(account_id bigint default null)
+returns table (account_id bigint, entries bigint, first_broken_entry bigint, reason text)
+language sql stable security invoker set search_path = '' as $$
+  select verified.account_id, verified.entries, verified.first_broken_entry, verified.reason
+  from audit.verify(verify_decision_log.account_id) as verified
+$$;
+comment on function api.verify_decision_log is
+  'Checks the hash chain of the decision log of the accounts you may read, or of one. first_broken_entry is null when it is whole.';
+
+create view api.settings with (security_invoker = true) as
+select accounts.account_id, definitions.name, coalesce(settings.value, definitions.default_value) as value,
+  settings.value is null as is_default, settings.changed_at, settings.changed_by, definitions.description
+from (select members.account_id from access.members group by members.account_id) as accounts
+cross join ops.setting_definitions as definitions
+left join ops.settings on settings.account_id = accounts.account_id and settings.name = definitions.name;
+comment on view api.settings is 'Each setting of each account you belong to, with its value in force.';
+comment on column api.settings.account_id is 'Chatwoot''s account id.';
+comment on column api.settings.name is 'Name of the setting.';
+comment on column api.settings.value is 'The value in force.';
+comment on column api.settings.is_default is 'True while the account has chosen none.';
+comment on column api.settings.changed_at is 'When it was last changed (UTC); null for never.';
+comment on column api.settings.changed_by is 'Who changed it last; null for never.';
+comment on column api.settings.description is 'What the setting does, with its unit.';
+
+create view api.members with (security_invoker = true) as
+select members.account_id, members.user_id, members.role, members.created_at from access.members;
+comment on view api.members is 'The members of the accounts you belong to.';
+comment on column api.members.account_id is 'Chatwoot''s account id.';
+comment on column api.members.user_id is 'The person''s id in auth.users.';
+comment on column api.members.role is 'viewer, operator, approver or admin.';
+comment on column api.members.created_at is 'When the person was added (UTC).';
+
+create view api.decision_log with (security_invoker = true) as
+select log.account_id, log.entry, log.decided_at, log.actor, log.actor_version, log.action, log.subject, log.evidence,
+  log.outcome, encode(log.previous_hash, 'hex') as previous_hash, encode(log.hash, 'hex') as hash
+from audit.decision_log as log;
+comment on view api.decision_log is 'The decisions of the accounts you belong to.';
+comment on column api.decision_log.account_id is 'Chatwoot''s account id.';
+comment on column api.decision_log.entry is 'Place in the account''s chain: 1, 2, 3 … without a gap.';
+comment on column api.decision_log.decided_at is 'When it was decided (UTC).';
+comment on column api.decision_log.actor is 'user:<uuid>, rule:<name>, model:<name>, service_role or database:<login>.';
+comment on column api.decision_log.actor_version is 'Version of the rule or model; null for people.';
+comment on column api.decision_log.action is 'What was done.';
+comment on column api.decision_log.subject is 'What it was done to.';
+comment on column api.decision_log.evidence is 'What the decision rests on.';
+comment on column api.decision_log.outcome is 'How it ended.';
+comment on column api.decision_log.previous_hash is 'Hash of the entry before, hex; null for the first.';
+comment on column api.decision_log.hash is 'SHA-256 over the previous hash and every other column, hex.';
+
+create view api.deliveries with (security_invoker = true) as
+select deliveries.account_id, deliveries.delivery_id, deliveries.received_at, deliveries.signed_at, deliveries.proof,
+  deliveries.event, deliveries.outcome, deliveries.reason, deliveries.note, deliveries.redeliveries,
+  deliveries.conflicts, deliveries.last_repeated_at, deliveries.replayed_at, deliveries.purged_at
+from inbox.deliveries;
+comment on view api.deliveries is 'What became of each webhook delivery of the accounts you belong to; never its bytes.';
+comment on column api.deliveries.account_id is 'Chatwoot''s account id.';
+comment on column api.deliveries.delivery_id is 'X-Chatwoot-Delivery, or sha256: and the hash of the body.';
+comment on column api.deliveries.received_at is 'When it first arrived (UTC).';
+comment on column api.deliveries.signed_at is 'When Chatwoot signed it (UTC); null for senders that do not sign.';
+comment on column api.deliveries.proof is 'signature, or url_secret (weaker).';
+comment on column api.deliveries.event is 'The event it names; null when it cannot be read.';
+comment on column api.deliveries.outcome is 'applied, ignored or dead.';
+comment on column api.deliveries.reason is 'Why it was ignored or is dead; null when applied.';
+comment on column api.deliveries.note is 'What had to be mended to read it; null for nothing.';
+comment on column api.deliveries.redeliveries is 'How often it came again.';
+comment on column api.deliveries.conflicts is 'How often it came again with another body.';
+comment on column api.deliveries.last_repeated_at is 'When it last came again (UTC); null for never.';
+comment on column api.deliveries.replayed_at is 'When it was last read again (UTC); null for never.';
+comment on column api.deliveries.purged_at is 'When its bytes were deleted (UTC); null while they are there.';
+
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select functions.oid::regprocedure from pg_proc as functions where functions.pronamespace = 'api'::regnamespace
+  loop
+    execute format('revoke all on function %s from public, anon, authenticated, service_role', v_function);
+  end loop;
+end
+$$;
+grant execute on function api.record_webhook to service_role;
+grant execute on function api.replay_deliveries, api.set_setting, api.set_member, api.verify_decision_log
+  to authenticated, service_role;
+grant select on all tables in schema api to authenticated, service_role;
