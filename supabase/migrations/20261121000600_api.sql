@@ -7,13 +7,13 @@ grant usage on schema api to anon, authenticated, service_role;
 
 create function api.record_webhook(
   account_id bigint, delivery_id text, body bytea, headers jsonb, proof text, signed_at timestamptz
-) returns text
+) returns table (delivery_id text, outcome text)
 language sql volatile security invoker set search_path = '' as $$
-  select inbox.record(record_webhook.account_id, record_webhook.delivery_id, record_webhook.body,
-    record_webhook.headers, record_webhook.proof, record_webhook.signed_at)
+  select record_webhook.delivery_id, inbox.record(record_webhook.account_id, record_webhook.delivery_id,
+    record_webhook.body, record_webhook.headers, record_webhook.proof, record_webhook.signed_at)
 $$;
 comment on function api.record_webhook is
-  'Stores a proven webhook delivery and applies it, in one transaction. Returns applied, ignored, dead, duplicate, or refused (another account''s payload; nothing stored). For the webhook function only.';
+  'Stores a proven webhook delivery and applies it, in one transaction; one row. Outcome applied, ignored, dead, duplicate, or refused (another account''s payload; nothing stored). For the webhook function only.';
 
 create function api.replay_deliveries(
   account_id bigint, since timestamptz default '-infinity', until timestamptz default 'infinity',

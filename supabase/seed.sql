@@ -1,0 +1,5 @@
+-- A person to sign in as on a development stack: admin of the demo account 1. Not part of `supabase db push`.
+insert into auth.users (id, email) values ('00000000-0000-4000-8000-000000000001', 'demo@example.com')
+on conflict (id) do nothing;
+insert into access.members (account_id, user_id, role) values (1, '00000000-0000-4000-8000-000000000001', 'admin')
+on conflict (account_id, user_id) do nothing;
