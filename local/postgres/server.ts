@@ -3,10 +3,10 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cp, mkdir, open, readdir, readFile, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { createServer } from "node:net";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
+import { isPortFree } from "../ports.ts";
 import { UserError } from "../settings.ts";
 
 const PASSWORD = "postgres";
@@ -48,7 +48,11 @@ interface Place {
 /** Starts Postgres on the folder's data, making the data first where there is none. Throws UserError for what a person can mend. */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
   const progress = options.progress ?? (() => {});
-  await refuseTakenPort(options.port);
+  if (!await isPortFree(options.port)) {
+    throw new UserError(
+      `Port ${options.port} is taken, so Postgres cannot listen there: stop what uses it, or set OCC_DB_PORT to a free port.`,
+    );
+  }
   await mkdir(options.home, { recursive: true });
   const place = await choosePlace(options.home);
   const data = join(place.folder, "data");
@@ -150,15 +154,6 @@ async function copyBinaries(place: Place, progress: (step: string) => void): Pro
 
 function own(path: string, place: Place): void {
   if (place.account) spawnSync("chown", ["-R", `${place.account.uid}:${place.account.gid}`, path]);
-}
-
-async function refuseTakenPort(port: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", () =>
-      reject(new UserError(`Port ${port} is taken, so Postgres cannot listen there: stop what uses it, or set OCC_DB_PORT to a free port.`)));
-    probe.listen(port, HOST, () => probe.close(() => resolve()));
-  });
 }
 
 async function runningPid(data: string): Promise<number | null> {

@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { Client } from "pg";
 import type { TestProject } from "vitest/node";
 import { migrate } from "../../local/migrate.ts";
+import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres/server.ts";
 import { readSettings } from "../../local/settings.ts";
-import { freePort } from "./ports.ts";
+
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -1,0 +1,120 @@
+// npm start: the stack, and on its first run a day of support traffic, sent to it as Chatwoot would.
+import { Client } from "pg";
+import { loadScenarios } from "./chatwoot/scenarios.ts";
+import { playDay } from "./chatwoot/day.ts";
+import { send } from "./chatwoot/sender.ts";
+import { printTable } from "./print.ts";
+import { readSettings, UserError } from "./settings.ts";
+import { type Stack, startStack } from "./stack.ts";
+
+const QUESTIONS = [
+  {
+    title: "What came in, by channel and inbox",
+    sql: `select channel, inbox_name, conversations, open_conversations as open, waiting_conversations as waiting,
+  resolved_conversations as resolved, round(share, 2) as share
+from analytics.channel_breakdown where account_id = 1 order by conversations desc, inbox_name`,
+    rest: "channel_breakdown?select=channel,inbox_name,conversations,share&account_id=eq.1&order=conversations.desc",
+  },
+  {
+    title: "The day in numbers",
+    sql: `select day, conversations, incoming_messages as incoming, outgoing_messages as outgoing, private_notes as notes
+from analytics.volume_by_day where account_id = 1 order by day desc limit 7`,
+    rest: "volume_by_day?account_id=eq.1&order=day.desc&limit=7",
+  },
+  {
+    title: "Who waits longest",
+    sql: `select conversation_id as id, contact_name, inbox_name, priority, assignee_name, waiting_since
+from analytics.conversations where account_id = 1 and waiting_since is not null order by waiting_since limit 5`,
+    rest: "conversations?select=conversation_id,contact_name,waiting_since&waiting_since=not.is.null&order=waiting_since&limit=5",
+  },
+  {
+    title: "How the webhooks arrived",
+    sql: `select outcome, deliveries, redeliveries, conflicts, round(lag_seconds_p95::numeric, 1) as lag_seconds_p95,
+  most_frequent_reason from analytics.inbox_health where account_id = 1 order by deliveries desc`,
+    rest: "inbox_health?account_id=eq.1",
+  },
+];
+
+async function main(): Promise<void> {
+  const settings = readSettings(process.env);
+  let stack: Stack | null = null;
+  let isStopping = false;
+  const stop = async (code: number) => {
+    if (isStopping) return;
+    isStopping = true;
+    console.log("\nStopping …");
+    await stack?.stop();
+    process.exit(code);
+  };
+  // Before the start, so that Ctrl-C in the middle of it leaves nothing behind either.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => void (stack === null ? (isStopping = true) : stop(0)));
+  }
+  stack = await startStack(settings, {
+    progress: (step) => console.log(`… ${step}`),
+    log: (line) => console.error(line),
+  });
+  if (isStopping) {
+    isStopping = false;
+    await stop(0);
+    return;
+  }
+  const client = new Client({ connectionString: stack.postgres.url });
+  await client.connect();
+  try {
+    await playFirstDay(stack, client);
+    await showDay(stack, client);
+  } finally {
+    await client.end();
+  }
+  console.log(`\nReady. API ${stack.info.api_url}, database ${stack.info.db_url}`);
+  console.log("All addresses and keys: npm run info. Stop with Ctrl-C; the data stays, npm run reset clears it.");
+}
+
+async function playFirstDay(stack: Stack, client: Client): Promise<void> {
+  const { rows } = await client.query("select exists (select from inbox.deliveries where account_id = 1) as is_played");
+  if (rows[0].is_played) {
+    console.log("The demo day is here from an earlier start.");
+    return;
+  }
+  const date = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
+  const { events } = playDay({ date, scenarios: await loadScenarios(), seed: 20 });
+  console.log(`… playing ${date} as Chatwoot: ${events.length} signed webhooks`);
+  let answered = 0;
+  const began = performance.now();
+  const answers = await send(events, {
+    url: `${stack.info.functions_url}/chatwoot-webhook`,
+    secret: stack.info.demo.webhook_secret,
+    onAnswer: () => {
+      answered += 1;
+      if (answered % 200 === 0) console.log(`… ${answered} of ${events.length}`);
+    },
+  });
+  const refused = answers.filter((answer) => answer.status !== 200);
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`${answers.length - refused.length} of ${events.length} webhooks stored and applied in ${seconds.toFixed(1)} s.`);
+  if (refused.length > 0) {
+    const [first] = refused;
+    console.error(`${refused.length} were not: the first answered ${first.status ?? first.error} ${first.text.slice(0, 300)}`);
+  }
+}
+
+async function showDay(stack: Stack, client: Client): Promise<void> {
+  for (const question of QUESTIONS) {
+    const { rows, fields } = await client.query(question.sql);
+    console.log(`\n${question.title}`);
+    printTable(fields.map((field) => field.name), rows);
+  }
+  const [first] = QUESTIONS;
+  console.log(`\nAsk again with psql:\n  psql "${stack.info.db_url}" -c "${first.sql.replaceAll(/\s+/g, " ")}"`);
+  console.log("or over REST, as the signed-in demo member (the token is in npm run info):");
+  console.log(
+    `  curl "${stack.info.api_url}/rest/v1/${first.rest}" -H "Accept-Profile: analytics" \\\n` +
+      `    -H "apikey: $PUBLISHABLE_KEY" -H "Authorization: Bearer $ACCESS_TOKEN"`,
+  );
+}
+
+main().catch((error) => {
+  console.error(error instanceof UserError ? error.message : error);
+  process.exit(1);
+});
