@@ -1,8 +1,7 @@
 // One request, one transaction: a pool of connections as `authenticator`, and the schema cache they share.
-import { Socket } from "node:net";
 import pg from "pg";
-import { z } from "zod";
 import { ApiError } from "./errors.ts";
+import { Packet, type Rows, type Step } from "./packet.ts";
 import { loadSchemaCache, type SchemaCache } from "./schema-cache.ts";
 import type { Statement } from "./statement.ts";
 
@@ -24,15 +23,17 @@ export interface Transaction {
   check?: (result: Result) => void;
 }
 
-const Result = z.object({
-  body: z.string(),
-  rows: z.coerce.number(),
-  total: z.coerce.number().optional(),
-  inserted: z.number().nullish(),
-  status: z.string().nullable(),
-  headers: z.string().nullable(),
-});
-export type Result = z.infer<typeof Result>;
+export interface Result {
+  body: string;
+  rows: number;
+  /** Rows without limit and offset; undefined where nobody counted. */
+  total?: number;
+  /** Rows an upsert added; undefined where it was none. */
+  inserted?: number;
+  /** `response.status` and `response.headers` as the function left them. */
+  status: string | null;
+  headers: string | null;
+}
 
 export interface Database {
   run(transaction: Transaction): Promise<Result>;
@@ -45,26 +46,9 @@ export interface Database {
 const CONNECTIONS = 20;
 const ACQUIRE_MILLISECONDS = 10_000;
 const REFRESH_MILLISECONDS = 500;
-// Beyond this many different statements the rest is parsed each time, so that odd requests fill no memory.
+// A statement is prepared when it comes a second time and there are not yet too many, so that odd requests, each of
+// which comes once, neither fill Postgres's memory nor take the place of the usual ones.
 const MAX_PREPARED = 500;
-
-/** A client that sends a whole transaction in one packet instead of one per message. */
-class PackedClient extends pg.Client {
-  readonly #socket: Socket;
-  constructor(config?: pg.ClientConfig) {
-    const socket = new Socket();
-    super({ ...config, stream: () => socket });
-    this.#socket = socket;
-  }
-  packed<Answers>(send: () => Answers): Answers {
-    this.#socket.cork();
-    try {
-      return send();
-    } finally {
-      this.#socket.uncork();
-    }
-  }
-}
 
 export async function openDatabase(
   { databaseUrl, schemas, log }: { databaseUrl: string; schemas: string[]; log: (line: string) => void },
@@ -75,23 +59,24 @@ export async function openDatabase(
     max: CONNECTIONS,
     connectionTimeoutMillis: ACQUIRE_MILLISECONDS,
     idleTimeoutMillis: 60_000,
-    pipeline: true,
-    Client: PackedClient,
   });
   // A connection may break at any time, also while in use: an event nobody hears would end the process.
   pool.on("connect", (client) => client.on("error", () => {}));
   pool.on("error", (error) => log(`A database connection broke while idle: ${error.message}`));
 
   const names = new Map<string, string>();
-  const prepared = (role: string, text: string) => {
-    // By role, because Postgres checks the right to use a schema when it parses, not when it runs.
-    const key = `${role}\n${text}`;
-    const known = names.get(key);
-    if (known !== undefined) return { name: known, text };
-    if (names.size >= MAX_PREPARED) return { text };
-    const name = `api_${names.size}`;
-    names.set(key, name);
-    return { name, text };
+  const seen = new Set<string>();
+  // Shared by all roles: Postgres checks rights to relations and functions when a statement runs, and parses it anew
+  // where the search path, which begins with the schema if the role may use it, is another.
+  const prepared = (statement: Statement): Step => {
+    const { text } = statement;
+    const name = names.get(text);
+    if (name !== undefined) return { name, ...statement };
+    if (!seen.has(text)) {
+      if (seen.size >= MAX_PREPARED) seen.clear();
+      seen.add(text);
+    } else if (names.size < MAX_PREPARED) names.set(text, `api_${names.size}`);
+    return statement;
   };
 
   const load = async (): Promise<SchemaCache> => {
@@ -127,40 +112,25 @@ export async function openDatabase(
     log(`The schema cache could not be read again: ${error instanceof Error ? error.message : "unknown error"}`);
 
   async function run(transaction: Transaction): Promise<Result> {
-    const client = await pool.connect();
+    const client = await pool.connect().catch(unreachable);
+    const send = (steps: Step[]): Promise<Rows[]> => client.query(new Packet(steps)).rows;
     let broken = false;
     try {
-      if (!(client instanceof PackedClient)) throw new Error("The pool made a client of another class.");
-      const { statement, check, readOnly } = transaction;
-      const settings = settingsOf(transaction, cache);
-      const sent = client.packed(() => [
-        client.query(readOnly ? "begin read only" : "begin"),
-        client.query({ ...prepared(transaction.role, settings.text), values: settings.values }),
-        client.query({ ...prepared(transaction.role, statement.text), values: statement.values }),
-        // After a failure this commit rolls back: Postgres answers ROLLBACK to it.
-        ...(check ? [] : [client.query("commit")]),
-      ]);
-      const outcomes = await Promise.allSettled(sent);
-      const failed = outcomes.find((outcome) => outcome.status === "rejected");
-      if (failed) {
-        broken = !isFromPostgres(failed.reason);
-        if (check && !broken) await client.query("rollback");
-        throw failed.reason;
+      const { statement, check } = transaction;
+      const steps = [prepared(settingsOf(transaction, cache)), prepared(statement)];
+      if (!check) return readResult((await send(steps))[1]);
+      try {
+        const [, , rows] = await send([BEGIN, ...steps]);
+        const result = readResult(rows);
+        check(result);
+        await send([COMMIT]);
+        return result;
+      } catch (error) {
+        await send([ROLLBACK]);
+        throw error;
       }
-      const [, , answered] = outcomes;
-      const result = Result.parse(answered.status === "fulfilled" ? answered.value.rows[0] : undefined);
-      if (check) {
-        try {
-          check(result);
-        } catch (refusal) {
-          await client.query("rollback");
-          throw refusal;
-        }
-        await client.query("commit");
-      }
-      return result;
     } catch (error) {
-      broken ||= !(error instanceof ApiError) && !isFromPostgres(error);
+      broken = !(error instanceof ApiError) && !isFromPostgres(error);
       throw error;
     } finally {
       client.release(broken);
@@ -171,7 +141,11 @@ export async function openDatabase(
     run,
     cache: () => cache,
     async refresh() {
-      if (loading !== null || Date.now() - loadedAt >= REFRESH_MILLISECONDS) await reload();
+      if (loading === null && Date.now() - loadedAt < REFRESH_MILLISECONDS) return;
+      await reload().catch((error: unknown) => {
+        report(error);
+        throw new ApiError(503, "PGRST002", "Could not query the database for the schema cache. Retrying.");
+      });
     },
     async stop() {
       await listener.stop();
@@ -180,15 +154,39 @@ export async function openDatabase(
   };
 }
 
+const BEGIN: Step = { name: "begin", text: "begin", values: [] };
+const COMMIT: Step = { name: "commit", text: "commit", values: [] };
+const ROLLBACK: Step = { name: "rollback", text: "rollback", values: [] };
+
+/** The columns of every statement this API builds, in order. */
+function readResult([row]: Rows): Result {
+  const [body, rows, status, headers, total, inserted] = row;
+  return {
+    body: body ?? "",
+    rows: Number(rows),
+    total: total === null ? undefined : Number(total),
+    inserted: inserted === null ? undefined : Number(inserted),
+    status,
+    headers,
+  };
+}
+
 /** FATAL ends the connection, and what has no severity never came from Postgres. */
 function isFromPostgres(error: unknown): boolean {
   return error instanceof Error && "severity" in error && error.severity === "ERROR";
+}
+
+/** Whatever Postgres says to a login (starting up, no such database, wrong password) is not the caller's business. */
+function unreachable(error: unknown): never {
+  if (!(error instanceof Error && "severity" in error)) throw error;
+  throw new ApiError(503, "PGRST000", "Database connection error. Retrying the connection.");
 }
 
 function settingsOf(transaction: Transaction, cache: SchemaCache): Statement {
   const fixed = [
     { name: "role", value: transaction.role },
     { name: "search_path", value: [transaction.schema, "public", "extensions"].map(pg.escapeIdentifier).join(", ") },
+    { name: "transaction_read_only", value: transaction.readOnly ? "on" : "off" },
     ...cache.roleSettings(transaction.role),
     ...transaction.hoisted,
   ].map(({ name, value }) => `set_config(${pg.escapeLiteral(name)}, ${pg.escapeLiteral(value)}, true)`);

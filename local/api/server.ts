@@ -85,6 +85,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     serve(request, response).catch((error: unknown) => {
       const refusal = fromDatabase(error, false);
       if (refusal.code === "PGRSTX00") log(`A request failed: ${error instanceof Error ? error.stack : "unknown"}`);
+      else if (refusal.status >= 500) {
+        log(`${request.method} ${request.url?.split("?")[0]} ended in ${refusal.status} ${refusal.code}`);
+      }
       if (response.headersSent) return void response.destroy();
       // A body nobody read would be taken for the next request.
       if (!request.complete) response.setHeader("Connection", "close");

@@ -229,11 +229,13 @@ const BODIES: Record<Shape, string> = {
 const SETTINGS = "nullif(current_setting('response.status', true), '') as status, " +
   "nullif(current_setting('response.headers', true), '') as headers";
 
-/** Selects the answer from what the statement's CTEs named pgrst_source. */
-const answer = (ctes: string[], body: string, more: string[]): string =>
-  `with ${ctes.join(", ")} select ${
-    [`${body} as body`, "count(*) as rows", ...more, SETTINGS].join(", ")
-  } from (select * from pgrst_source) pgrst_row`;
+/** Selects the answer from what the statement's CTEs named pgrst_source; always these columns in this order. */
+const answer = (ctes: string[], body: string, { total = "null", inserted = "null" } = {}): string =>
+  `with ${ctes.join(", ")} select ${body} as body, count(*) as rows, ${SETTINGS}, ${total} as total, ` +
+  `${inserted} as inserted from (select * from pgrst_source) pgrst_row`;
+
+const counting = (rest: string, wanted: boolean): { total?: string } =>
+  wanted ? { total: `(select count(*) from (select 1 ${rest}) counted)` } : {};
 
 /** GET or HEAD of a table or view. */
 export function readStatement(cache: SchemaCache, relation: Relation, query: Query, options: Options): Statement {
@@ -245,7 +247,7 @@ export function readStatement(cache: SchemaCache, relation: Relation, query: Que
   const page = builder.order(node.order, scope) +
     builder.page(Math.min(node.limit ?? options.maxRows, options.maxRows), node.offset);
   const ctes = [`pgrst_source as (select ${builder.select(node, scope)} ${rest}${page})`];
-  const more = options.count ? [`(select count(*) from (select 1 ${rest}) counted) as total`] : [];
+  const more = counting(rest, options.count);
   return { text: answer(ctes, BODIES[options.shape], more), values: builder.values };
 }
 
@@ -272,8 +274,8 @@ export function writeStatement(
   if (node.limit !== null || node.offset !== 0) throw unparsable("limit and offset are not served for writes");
   const change = writing(builder, scope, { node, write });
   const inserted = write.kind === "insert" && write.conflict?.ignore === false
-    ? ["nullif(current_setting('pgrst.inserted', true), '')::int as inserted"]
-    : [];
+    ? { inserted: "nullif(current_setting('pgrst.inserted', true), '')" }
+    : {};
   if (shape === "none") {
     const text = answer([`pgrst_source as (${change} returning 1)`], BODIES.none, inserted);
     return { text, values: builder.values };
@@ -377,7 +379,7 @@ export function callStatement(
   const conditions = builder.conditions(node, scope);
   const rest = `from pgrst_call as ${quote(scope.alias)}${conditions === "" ? "" : ` where ${conditions}`}`;
   const page = builder.order(node.order, scope) + builder.page(limit, node.offset);
-  const more = options.count ? [`(select count(*) from (select 1 ${rest}) counted) as total`] : [];
+  const more = counting(rest, options.count);
   if (routine.returns_composite) {
     const rows = `select pgrst_result.* from ${[...from, `lateral ${call} as pgrst_result`].join(", ")}`;
     const ctes = [

@@ -215,7 +215,7 @@ function circumstances(scenario: Scenario, { at, subject }: { at: Date; subject?
       return {
         browser: BROWSER,
         referer: "https://acme-outdoor.example/",
-        initiated_at: { timestamp: at.toUTCString() },
+        initiated_at: { timestamp: browserTime(at) },
         browser_language: scenario.language,
       };
     case "email":
@@ -224,3 +224,6 @@ function circumstances(scenario: Scenario, { at, subject }: { at: Date; subject?
       return {};
   }
 }
+
+// As a browser in London would print it.
+const browserTime = (at: Date) => at.toUTCString().replace(/^(\w+), (\d+) (\w+) (.+) GMT$/, "$1 $3 $2 $4 GMT+0000");

@@ -39,7 +39,7 @@ export function finalState({ contacts, conversations, messages, baseUrl }: {
       waiting_since: conversation.waitingSince === null ? null : epochSeconds(conversation.waitingSince),
       snoozed_until: nullableTime(conversation.snoozedUntil),
       first_reply_created_at: nullableTime(conversation.firstReplyCreatedAt),
-      csat: surveyAnswer(conversation),
+      csat: conversation.csat,
     })),
     messages: [...messages.values()].map((message) => ({
       id: message.id,
@@ -57,12 +57,4 @@ export function finalState({ contacts, conversations, messages, baseUrl }: {
       delivery_status: message.shownStatus,
     })),
   };
-}
-
-function surveyAnswer(conversation: Conversation): { rating: number; feedback: string | null } | null {
-  const values = conversation.messages.findLast(isSurvey)?.contentAttributes.submitted_values;
-  if (values === undefined) return null;
-  const response = (values as { csat_survey_response: { rating: number | string; feedback_message: string | null } })
-    .csat_survey_response;
-  return { rating: Number(response.rating), feedback: response.feedback_message };
 }

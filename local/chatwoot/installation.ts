@@ -354,6 +354,7 @@ export function createInstallation(options: InstallationOptions) {
           updatedAt: tick(),
           customAttributes: details.customAttributes ?? {},
           additionalAttributes: details.additionalAttributes ?? {},
+          csat: null,
           messages: [],
         };
         conversations.set(conversation.displayId, conversation);
@@ -530,6 +531,7 @@ export function createInstallation(options: InstallationOptions) {
     rate: (at: Date, id: number, { rating, feedback = null }: { rating: number; feedback?: string | null }) =>
       perform(at, () => {
         const prompt = newest(id, isSurvey, "survey to answer");
+        prompt.conversation.csat = { rating, feedback };
         const answer = (feedbackMessage: string | null) =>
           changeMessage(prompt, {
             contentAttributes: {

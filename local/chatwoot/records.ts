@@ -105,6 +105,8 @@ export interface Conversation {
   updatedAt: Instant;
   customAttributes: Attributes;
   additionalAttributes: Attributes;
+  /** The customer's answer to the survey. */
+  csat: { rating: number; feedback: string | null } | null;
   /** In order of creation, without the activity messages, which no webhook shows. */
   messages: Message[];
 }

@@ -1,6 +1,7 @@
 // Sends events as Chatwoot's workers do: each one a signed POST, tried once, ten at a time and in no promised order.
 import { Agent, request } from "undici";
 import { signatureHeaders } from "./sign.ts";
+import { Buffer } from "node:buffer";
 
 /** What the sender needs of an event; `body` is sent as it is, byte for byte. */
 export interface Sendable {
@@ -44,7 +45,6 @@ export async function send(events: Iterable<Sendable>, options: SendOptions): Pr
   const { concurrency = 10, ordered = false, timeoutMilliseconds = 5000 } = options;
   const target = readTarget(options.url);
   const agent = new Agent({
-    connections: concurrency,
     connect: { timeout: timeoutMilliseconds },
     headersTimeout: timeoutMilliseconds,
     bodyTimeout: timeoutMilliseconds,

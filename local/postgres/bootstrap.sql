@@ -30,6 +30,18 @@ do $$ begin execute format('grant create, temporary, connect on database %I to p
 grant usage, create on schema public to postgres;
 grant usage on schema public to anon, authenticated, service_role;
 
+-- Only from Postgres 16 on.
+do $$ begin
+  if exists (select from pg_roles where rolname = 'pg_create_subscription') then
+    grant pg_create_subscription to postgres with admin option;
+  end if;
+end $$;
+
+create schema storage;
+create schema realtime;
+create schema graphql_public;
+grant usage on schema storage, realtime, graphql_public to postgres, anon, authenticated, service_role;
+
 create schema extensions;
 grant all on schema extensions to postgres;
 grant usage on schema extensions to anon, authenticated, service_role;
@@ -73,6 +85,12 @@ alter function auth.jwt() owner to supabase_auth_admin;
 set role postgres;
 create extension if not exists pgcrypto with schema extensions;
 create extension if not exists "uuid-ossp" with schema extensions;
+do $$ begin
+  -- Already there on a hosted project. A Postgres of the system may lack it.
+  if exists (select from pg_available_extensions where name = 'supabase_vault') then
+    create extension if not exists supabase_vault;
+  end if;
+end $$;
 reset role;
 
 -- The default privileges that projects were born with until 2026.

@@ -1,7 +1,7 @@
 // Postgres from an npm package: its files copied to where they may be written, its data beside them, one process.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdir, open, readdir, readFile, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, open, readdir, readFile, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -48,35 +48,24 @@ interface Place {
 /** Starts Postgres on the folder's data, making the data first where there is none. Throws UserError for what a person can mend. */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
   const progress = options.progress ?? (() => {});
-  if (!await isPortFree(options.port)) {
-    throw new UserError(
-      `Port ${options.port} is taken, so Postgres cannot listen there: stop what uses it, or set OCC_DB_PORT to a free port.`,
-    );
-  }
   await mkdir(options.home, { recursive: true });
   const place = await choosePlace(options.home);
   const data = join(place.folder, "data");
   const bin = options.binaries ?? join(await copyBinaries(place, progress), "bin");
   await takeOver(bin, data, place);
-  const isNew = await prepareData(bin, data, place, progress);
-  const server = await launch(bin, data, place, options);
-  const urlOf = (role: string) => `postgresql://${role}:${PASSWORD}@${HOST}:${options.port}/postgres`;
-  const postgres: Postgres = {
-    url: urlOf("postgres"),
-    adminUrl: urlOf("supabase_admin"),
-    authenticatorUrl: urlOf("authenticator"),
-    stop: server.stop,
-  };
-  if (isNew) {
-    try {
-      await bootstrap(postgres.adminUrl, options);
-      await writeFile(join(data, MARK), "");
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
+  if (!await isPortFree(options.port)) {
+    throw new UserError(
+      `Port ${options.port} is taken, so Postgres cannot listen there: stop what uses it, or set OCC_DB_PORT to a free port.`,
+    );
   }
-  return postgres;
+  await prepareData(bin, data, place, options);
+  const stop = await launch(bin, data, place, options);
+  return { ...urls(options.port), stop };
+}
+
+function urls(port: number): Omit<Postgres, "stop"> {
+  const as = (role: string) => `postgresql://${role}:${PASSWORD}@${HOST}:${port}/postgres`;
+  return { url: as("postgres"), adminUrl: as("supabase_admin"), authenticatorUrl: as("authenticator") };
 }
 
 /** Deletes a stopped stack's data and binaries, wherever they were put. */
@@ -88,7 +77,7 @@ export async function removePostgres(home: string): Promise<void> {
       throw new UserError(`Postgres is still running on ${data}: stop "npm start" first (Ctrl-C), then try again.`);
     }
     for (const name of await readdir(folder).catch(() => [] as string[])) {
-      if (name === "data" || name.startsWith("postgres-") || name === "postgres.log") {
+      if (name === "data" || name === "data.partial" || name.startsWith("postgres-") || name === "postgres.log") {
         await rm(join(folder, name), { recursive: true, force: true });
       }
     }
@@ -96,8 +85,6 @@ export async function removePostgres(home: string): Promise<void> {
   await rm(join(home, ELSEWHERE), { force: true });
 }
 
-// Written into the data folder when all that must be there before the first migration is there.
-const MARK = "occ-ready";
 // In the home: where Postgres was put instead, when the account it runs as cannot reach the home.
 const ELSEWHERE = "postgres-elsewhere";
 
@@ -159,9 +146,11 @@ function own(path: string, place: Place): void {
 async function runningPid(data: string): Promise<number | null> {
   const text = await readFile(join(data, "postmaster.pid"), "utf8").catch(() => "");
   const pid = Number(text.split("\n")[0]);
-  if (!(pid > 0)) return null;
-  const command = spawnSync("ps", ["-p", String(pid), "-o", "args="], { encoding: "utf8" }).stdout ?? "";
-  return command.includes(data) ? pid : null;
+  if (!(pid > 0) || !isAlive(pid)) return null;
+  // The number may be another program's by now. Where nobody can tell, it counts as running: data may be at stake.
+  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null) ??
+    spawnSync("ps", ["-p", String(pid), "-o", "args="], { encoding: "utf8" }).stdout;
+  return typeof command !== "string" || command === "" || command.includes(data) ? pid : null;
 }
 
 // A Postgres whose parent died (kill -9, a crash) still holds the data; one whose parent lives is somebody's stack.
@@ -186,35 +175,45 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function prepareData(bin: string, data: string, place: Place, progress: (step: string) => void): Promise<boolean> {
-  const major = (await readFile(join(data, "PG_VERSION"), "utf8").catch(() => "")).trim();
-  const own_major = /(\d+)/.exec(spawnSync(join(bin, "postgres"), ["--version"], { encoding: "utf8" }).stdout ?? "")?.[1];
-  if (major && await readFile(join(data, MARK)).catch(() => null)) {
-    if (major === own_major) return false;
+// Made under another name and renamed when whole: a first start that was cut short leaves nothing that looks like data.
+async function prepareData(bin: string, data: string, place: Place, options: PostgresOptions): Promise<void> {
+  const found = await readFile(join(data, "PG_VERSION"), "utf8").catch(() => null);
+  const ours = /(\d+)/.exec(spawnSync(join(bin, "postgres"), ["--version"], { encoding: "utf8" }).stdout ?? "")?.[1];
+  if (found?.trim() === ours) return;
+  if (found !== null) {
     throw new UserError(
-      `The data in ${data} is of Postgres ${major} and this is Postgres ${own_major}: run "npm run reset" to start with fresh data.`,
+      `The data in ${data} is of Postgres ${found.trim()} and this is Postgres ${ours}: run "npm run reset" to start with fresh data.`,
     );
   }
-  // Without the mark a first start was cut short: nothing of anyone's can be in there yet.
-  progress("creating the database");
-  await rm(data, { recursive: true, force: true });
-  await mkdir(data, { recursive: true, mode: 0o700 });
+  if ((await readdir(data).catch(() => [] as string[])).length > 0) {
+    throw new UserError(`${data} holds something that is not a Postgres database: move it away, or set OCC_HOME to another folder.`);
+  }
+  options.progress?.("creating the database");
+  const partial = `${data}.partial`;
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true, mode: 0o700 });
   const passwordFile = join(place.folder, "password");
   await writeFile(passwordFile, PASSWORD);
-  own(data, place);
+  own(partial, place);
   own(passwordFile, place);
-  const locale = Number(own_major) >= 17
-    ? ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    : ["--locale=C.UTF-8"];
+  // The same order and letters on every machine; where it is not built in, from the system.
+  const ctype = process.platform === "darwin" ? "en_US.UTF-8" : "C.UTF-8";
+  const locale = Number(ours) >= 17 ? ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] : [];
   const made = spawnSync(join(bin, "initdb"), [
-    ...["-D", data, "-U", "supabase_admin", "--pwfile", passwordFile, "-E", "UTF8", "--auth=scram-sha-256"],
-    ...locale,
-  ], { ...place.account, cwd: data, encoding: "utf8", env: { PATH: process.env.PATH, LC_ALL: "C" } });
+    ...["-D", partial, "-U", "supabase_admin", "--pwfile", passwordFile, "-E", "UTF8", "--auth=scram-sha-256"],
+    ...["--locale=C", `--lc-ctype=${ctype}`, ...locale],
+  ], { ...place.account, cwd: partial, encoding: "utf8", env: { PATH: process.env.PATH } });
   await rm(passwordFile, { force: true });
   if (made.status !== 0) {
     throw new UserError(`initdb could not make ${data}: ${(made.stderr || made.error?.message || "").trim().slice(-500)}`);
   }
-  return true;
+  const stop = await launch(bin, partial, place, options);
+  try {
+    await bootstrap(urls(options.port).adminUrl, options);
+  } finally {
+    await stop();
+  }
+  await rename(partial, data);
 }
 
 const STANDARD_SETTINGS = {
@@ -232,7 +231,7 @@ const STANDARD_SETTINGS = {
   log_parameter_max_length_on_error: "0",
 };
 
-async function launch(bin: string, data: string, place: Place, options: PostgresOptions) {
+async function launch(bin: string, data: string, place: Place, options: PostgresOptions): Promise<() => Promise<void>> {
   const settings = { ...STANDARD_SETTINGS, port: String(options.port), ...options.settings };
   const log = join(options.home, "postgres.log");
   const output = await open(log, "a");
@@ -255,18 +254,17 @@ async function launch(bin: string, data: string, place: Place, options: Postgres
     }
     watchdog?.kill();
   };
-  const url = `postgresql://supabase_admin:${PASSWORD}@${HOST}:${options.port}/postgres`;
   for (let tries = 0;; tries++) {
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined || tries > 600) {
       await stop();
       const lines = (await readFile(log, "utf8").catch(() => "")).trim().split("\n").slice(-3).join(" ");
       throw new UserError(`Postgres did not start: ${lines} (all of it: ${log})`);
     }
-    const client = new Client({ connectionString: url });
+    const client = new Client({ connectionString: urls(options.port).adminUrl });
     try {
       await client.connect();
       await client.end();
-      return { stop };
+      return stop;
     } catch {
       await sleep(50);
     }

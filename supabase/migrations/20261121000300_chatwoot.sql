@@ -392,20 +392,16 @@ $$;
 comment on function chatwoot.merge_fields is
   'Merges the given fields of one row into a table of the mirror, each by its own version; true when a value was taken.';
 
-create function chatwoot.is_restamp_due(stamped_at timestamptz, version_at timestamptz) returns boolean
 -- Names of accounts, inboxes, agents and teams come with every event. Writing each sighting would make every event of
 -- an account queue for the same few rows, so an unchanged name is stamped anew once a minute of event time. A name
 -- changed back and forth within that minute, and reordered, may stand wrong until the next event carries it again.
-language sql immutable security invoker set search_path = ''
-as $$ select is_restamp_due.version_at > is_restamp_due.stamped_at + interval '1 minute' $$;
-comment on function chatwoot.is_restamp_due is 'Whether an unchanged row that was last stamped then should be stamped with this version.';
 
 create function chatwoot.merge_account(account_id bigint, record jsonb, version_at timestamptz) returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
 begin
   if exists (select from chatwoot.accounts as rows where rows.account_id = merge_account.account_id
     and to_jsonb(rows) @> merge_account.record
-    and not chatwoot.is_restamp_due(rows.version_at, merge_account.version_at))
+    and rows.version_at >= merge_account.version_at - interval '1 minute')
   then
     return false;
   end if;
@@ -422,7 +418,7 @@ begin
   if exists (select from chatwoot.inboxes as rows
     where rows.account_id = merge_inbox.account_id and rows.inbox_id = merge_inbox.inbox_id
     and to_jsonb(rows) @> merge_inbox.record
-    and not chatwoot.is_restamp_due(rows.version_at, merge_inbox.version_at))
+    and rows.version_at >= merge_inbox.version_at - interval '1 minute')
   then
     return false;
   end if;
@@ -441,7 +437,7 @@ begin
   if exists (select from chatwoot.agents as rows
     where rows.account_id = merge_agent.account_id and rows.kind = merge_agent.kind
     and rows.agent_id = merge_agent.agent_id and to_jsonb(rows) @> merge_agent.record
-    and not chatwoot.is_restamp_due(rows.version_at, merge_agent.version_at))
+    and rows.version_at >= merge_agent.version_at - interval '1 minute')
   then
     return false;
   end if;
@@ -460,7 +456,7 @@ begin
   if exists (select from chatwoot.teams as rows
     where rows.account_id = merge_team.account_id and rows.team_id = merge_team.team_id
     and to_jsonb(rows) @> merge_team.record
-    and not chatwoot.is_restamp_due(rows.version_at, merge_team.version_at))
+    and rows.version_at >= merge_team.version_at - interval '1 minute')
   then
     return false;
   end if;
@@ -472,14 +468,16 @@ $$;
 comment on function chatwoot.merge_team is 'Merges a record {name} of a team; true when something changed.';
 
 create function chatwoot.merge_labels(account_id bigint, titles jsonb) returns void
-language sql volatile security invoker set search_path = '' as $$
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
   insert into chatwoot.labels (account_id, title)
   select distinct merge_labels.account_id, given.title
-  from jsonb_array_elements_text(merge_labels.titles) as given (title)
+  from jsonb_array_elements_text(nullif(merge_labels.titles, 'null')) as given (title)
   where length(given.title) between 1 and 255 and not exists (
     select from chatwoot.labels where labels.account_id = merge_labels.account_id and labels.title = given.title)
-  order by given.title
-  on conflict do nothing
+  order by 2
+  on conflict do nothing;
+end
 $$;
 comment on function chatwoot.merge_labels is 'Remembers label titles (an array of texts) that were not known yet.';
 
@@ -582,6 +580,7 @@ declare
   v_digest bigint := hashtextextended(merge_message.record::text, 0);
   v_existing record;
   v_is_changed boolean := false;
+  v_is_new boolean;
 begin
   select rows.version_at, rows.digest, rows.field_versions is null as is_whole into v_existing
   from chatwoot.messages as rows
@@ -607,8 +606,12 @@ begin
         content_attributes = excluded.content_attributes, additional_attributes = excluded.additional_attributes,
         created_at = excluded.created_at, version_at = excluded.version_at, digest = excluded.digest,
         field_versions = null
-      where excluded.version_at > rows.version_at;
+      where excluded.version_at > rows.version_at
+      returning rows.xmax = 0 into v_is_new;
       v_is_changed := found;
+      if v_is_new then
+        return true;
+      end if;
     end if;
     if not v_is_changed then
       v_is_changed := chatwoot.merge_fields('chatwoot.messages',

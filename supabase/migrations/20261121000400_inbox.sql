@@ -119,137 +119,151 @@ comment on function inbox.read is 'Parses a body: either payload (an object), or
 
 create function inbox.foreign_account(account_id bigint, payload jsonb) returns text
 -- Every place in which a payload may name its account; older versions of Chatwoot fill only some of them.
-language sql immutable security invoker set search_path = '' as $$
-  select named.account
-  from (values (payload #>> '{account,id}'), (payload #>> '{conversation,account,id}'),
-    (payload #>> '{messages,0,account_id}'), (payload #>> '{conversation,messages,0,account_id}'),
-    (payload #>> '{contact,account,id}'), (payload #>> '{sender,account,id}'),
-    (payload #>> '{current_conversation,account,id}')) as named (account)
-  where named.account ~ '^\d{1,40}$' and named.account::numeric <> foreign_account.account_id
-  limit 1
+language plpgsql immutable security invoker set search_path = '' as $$
+declare
+  v_named text;
+begin
+  foreach v_named in array array[payload #>> '{account,id}', payload #>> '{conversation,account,id}',
+    payload #>> '{messages,0,account_id}', payload #>> '{conversation,messages,0,account_id}',
+    payload #>> '{contact,account,id}', payload #>> '{sender,account,id}',
+    payload #>> '{current_conversation,account,id}', payload #>> '{working_hours,0,account_id}',
+    payload #>> '{channel,account_id}', payload #>> '{user,account,id}']
+  loop
+    if v_named <> account_id::text and v_named ~ '^\d{1,40}$' then
+      return v_named;
+    end if;
+  end loop;
+  return null;
+end
 $$;
 comment on function inbox.foreign_account is 'Another account that the payload names, as text; null when it names this one or none.';
 
+-- The readers below are in PL/pgSQL although one expression would do: before Postgres 18 an SQL function that cannot be
+-- inlined is planned anew at every call, and these run many times an event.
+
 create function inbox.without_absent(record jsonb, source jsonb, fields text[], keys text[]) returns jsonb
 -- What a payload does not mention must not overwrite what is known.
-language sql immutable security invoker set search_path = '' as $$
-  select case when source ?& keys then record
-    else record - array(select pairs.field from unnest(fields, keys) as pairs (field, key) where not source ? pairs.key)
-  end
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  return record - array(
+    select pairs.field from unnest(fields, keys) as pairs (field, key) where not source ? pairs.key);
+end
 $$;
 comment on function inbox.without_absent is 'The record without the fields whose key (same place in keys) is missing from the source.';
 
 create function inbox.contact_record(contact jsonb) returns jsonb
-language sql immutable security invoker set search_path = '' as $$
-  select inbox.without_absent(
-    jsonb_build_object('name', contact -> 'name', 'email', contact -> 'email', 'phone_number', contact -> 'phone_number',
-      'identifier', contact -> 'identifier', 'avatar_url', contact -> 'thumbnail', 'blocked', contact -> 'blocked',
-      'additional_attributes', contact -> 'additional_attributes', 'custom_attributes', contact -> 'custom_attributes'),
-    contact,
-    array['name', 'email', 'phone_number', 'identifier', 'avatar_url', 'blocked', 'additional_attributes', 'custom_attributes'],
-    array['name', 'email', 'phone_number', 'identifier', 'thumbnail', 'blocked', 'additional_attributes', 'custom_attributes'])
+language plpgsql immutable security invoker set search_path = '' as $$
+declare
+  v_record jsonb := jsonb_build_object('name', contact -> 'name', 'email', contact -> 'email',
+    'phone_number', contact -> 'phone_number', 'identifier', contact -> 'identifier',
+    'avatar_url', contact -> 'thumbnail', 'blocked', contact -> 'blocked',
+    'additional_attributes', contact -> 'additional_attributes', 'custom_attributes', contact -> 'custom_attributes');
+  v_keys text[] := array['name', 'email', 'phone_number', 'identifier', 'thumbnail', 'blocked', 'additional_attributes',
+    'custom_attributes'];
+begin
+  if contact ?& v_keys then
+    return v_record;
+  end if;
+  return inbox.without_absent(v_record, contact, array['name', 'email', 'phone_number', 'identifier', 'avatar_url',
+    'blocked', 'additional_attributes', 'custom_attributes'], v_keys);
+end
 $$;
 comment on function inbox.contact_record is 'The canonical record of a contact, from any of its shapes in a webhook.';
 
 create function inbox.kind_of(sender jsonb) returns text
-language sql immutable security invoker set search_path = '' as $$
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
   -- A contact in a message has no type at all.
-  select case when jsonb_typeof(sender) = 'object' then coalesce(sender ->> 'type', 'contact') end
+  return case when jsonb_typeof(sender) = 'object' then coalesce(sender ->> 'type', 'contact') end;
+end
 $$;
 comment on function inbox.kind_of is 'contact, user, agent_bot or captain_assistant; null when there is no sender.';
 
 create function inbox.conversation_record(conversation jsonb) returns jsonb
-language sql stable security invoker set search_path = '' as $$
-  select inbox.without_absent(inbox.without_absent(
-    jsonb_build_object(
-      'inbox_id', conversation -> 'inbox_id', 'channel', conversation -> 'channel', 'status', conversation -> 'status',
-      'priority', conversation -> 'priority', 'labels', conversation -> 'labels', 'can_reply', conversation -> 'can_reply',
-      'contact_source_id', conversation #> '{contact_inbox,source_id}',
-      'additional_attributes', conversation -> 'additional_attributes',
-      'custom_attributes', conversation -> 'custom_attributes', 'unread_count', conversation -> 'unread_count',
-      'snoozed_until', chatwoot.instant(conversation -> 'snoozed_until'),
-      -- Chatwoot clears it on resolving without telling, so a payload may still show it.
-      'waiting_since', case when conversation ->> 'status' <> 'resolved'
-        then chatwoot.instant(conversation -> 'waiting_since') end,
-      'first_reply_created_at', chatwoot.instant(conversation -> 'first_reply_created_at'),
-      'agent_last_seen_at', chatwoot.instant(conversation -> 'agent_last_seen_at'),
-      'contact_last_seen_at', chatwoot.instant(conversation -> 'contact_last_seen_at'),
-      'last_activity_at', chatwoot.instant(conversation -> 'last_activity_at'),
-      'created_at', chatwoot.instant(conversation -> 'created_at'),
-      'contact_id', conversation #> '{meta,sender,id}',
-      'assignee_kind', coalesce(conversation #>> '{meta,assignee,type}',
-        case when conversation #>> '{meta,assignee,id}' is not null then 'user' end),
-      'assignee_id', conversation #> '{meta,assignee,id}', 'team_id', conversation #> '{meta,team,id}'),
-    conversation,
-    array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply', 'contact_source_id',
-      'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until', 'waiting_since',
-      'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at', 'created_at'],
-    array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply', 'contact_inbox',
-      'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until', 'waiting_since',
-      'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at', 'created_at']),
-    coalesce(conversation -> 'meta', '{}'),
-    array['contact_id', 'assignee_kind', 'assignee_id', 'team_id'], array['sender', 'assignee', 'assignee', 'team'])
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_meta jsonb := coalesce(conversation -> 'meta', '{}');
+  v_record jsonb := jsonb_build_object(
+    'inbox_id', conversation -> 'inbox_id', 'channel', conversation -> 'channel', 'status', conversation -> 'status',
+    'priority', conversation -> 'priority', 'labels', conversation -> 'labels', 'can_reply', conversation -> 'can_reply',
+    'contact_source_id', conversation #> '{contact_inbox,source_id}',
+    'additional_attributes', conversation -> 'additional_attributes',
+    'custom_attributes', conversation -> 'custom_attributes', 'unread_count', conversation -> 'unread_count',
+    'snoozed_until', chatwoot.instant(conversation -> 'snoozed_until'),
+    -- Chatwoot clears it on resolving without telling, so a payload may still show it.
+    'waiting_since', case when conversation ->> 'status' <> 'resolved'
+      then chatwoot.instant(conversation -> 'waiting_since') end,
+    'first_reply_created_at', chatwoot.instant(conversation -> 'first_reply_created_at'),
+    'agent_last_seen_at', chatwoot.instant(conversation -> 'agent_last_seen_at'),
+    'contact_last_seen_at', chatwoot.instant(conversation -> 'contact_last_seen_at'),
+    'last_activity_at', chatwoot.instant(conversation -> 'last_activity_at'),
+    'created_at', chatwoot.instant(conversation -> 'created_at'),
+    'contact_id', v_meta #> '{sender,id}',
+    'assignee_kind', coalesce(v_meta #>> '{assignee,type}',
+      case when v_meta #>> '{assignee,id}' is not null then 'user' end),
+    'assignee_id', v_meta #> '{assignee,id}', 'team_id', v_meta #> '{team,id}');
+  v_keys text[] := array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply', 'contact_inbox',
+    'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until', 'waiting_since',
+    'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at', 'created_at'];
+begin
+  if conversation ?& v_keys and v_meta ?& array['sender', 'assignee', 'team'] then
+    return v_record;
+  end if;
+  return inbox.without_absent(
+    inbox.without_absent(v_record, conversation, array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply',
+      'contact_source_id', 'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until',
+      'waiting_since', 'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at',
+      'created_at'], v_keys),
+    v_meta, array['contact_id', 'assignee_kind', 'assignee_id', 'team_id'],
+    array['sender', 'assignee', 'assignee', 'team']);
+end
 $$;
 comment on function inbox.conversation_record is 'The canonical record of a conversation, from its shape in a webhook.';
 
 create function inbox.message_record(message jsonb, conversation_display_id bigint, inbox_id jsonb) returns jsonb
-language sql stable security invoker set search_path = '' as $$
-  select inbox.without_absent(
-    jsonb_build_object(
-      'conversation_display_id', message_record.conversation_display_id, 'inbox_id', message_record.inbox_id,
-      -- A word at the top of an event, a number everywhere else.
-      'message_type', case message ->> 'message_type' when '0' then 'incoming' when '1' then 'outgoing'
-        when '2' then 'activity' when '3' then 'template' else message ->> 'message_type' end,
-      'content_type', message -> 'content_type', 'content', message -> 'content', 'private', message -> 'private',
-      'sender_kind', inbox.kind_of(message -> 'sender'), 'sender_id', message #> '{sender,id}',
-      'source_id', message -> 'source_id', 'attachments', coalesce(message -> 'attachments', '[]'),
-      'content_attributes', message -> 'content_attributes',
-      'additional_attributes', message -> 'additional_attributes',
-      'created_at', chatwoot.instant(message -> 'created_at')),
-    message,
-    array['message_type', 'content_type', 'content', 'private', 'source_id', 'content_attributes',
-      'additional_attributes', 'created_at'],
-    array['message_type', 'content_type', 'content', 'private', 'source_id', 'content_attributes',
-      'additional_attributes', 'created_at'])
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_record jsonb := jsonb_build_object(
+    'conversation_display_id', message_record.conversation_display_id, 'inbox_id', message_record.inbox_id,
+    -- A word at the top of an event, a number everywhere else.
+    'message_type', case message ->> 'message_type' when '0' then 'incoming' when '1' then 'outgoing'
+      when '2' then 'activity' when '3' then 'template' else message ->> 'message_type' end,
+    'content_type', message -> 'content_type', 'content', message -> 'content', 'private', message -> 'private',
+    'sender_kind', inbox.kind_of(message -> 'sender'), 'sender_id', message #> '{sender,id}',
+    'source_id', message -> 'source_id', 'attachments', coalesce(message -> 'attachments', '[]'),
+    'content_attributes', message -> 'content_attributes',
+    'additional_attributes', message -> 'additional_attributes',
+    'created_at', chatwoot.instant(message -> 'created_at'));
+  v_keys text[] := array['message_type', 'content_type', 'content', 'private', 'source_id', 'content_attributes',
+    'additional_attributes', 'created_at'];
+begin
+  if message ?& v_keys then
+    return v_record;
+  end if;
+  return inbox.without_absent(v_record, message, v_keys, v_keys);
+end
 $$;
 comment on function inbox.message_record is 'The canonical record of a message, from either of its shapes in a webhook.';
 
 create function inbox.payload_instant(payload jsonb, conversation jsonb) returns timestamptz
 -- Chatwoot reads the rows when it sends, so all that a payload says was true at or after the newest instant it shows.
 -- That, and not the time of arrival, orders what has no version of its own: the queue cannot change it.
-language sql stable security invoker set search_path = '' as $$
-  select greatest(chatwoot.instant(conversation -> 'updated_at'), chatwoot.instant(conversation -> 'last_activity_at'),
-    chatwoot.instant(payload -> 'created_at'), chatwoot.instant(payload -> 'updated_at'),
-    chatwoot.instant(conversation #> '{messages,0,updated_at}'),
-    (select max(chatwoot.instant(changes.change #> '{updated_at,current_value}'))
-      from jsonb_array_elements(case when jsonb_typeof(payload -> 'changed_attributes') = 'array'
-        then payload -> 'changed_attributes' else '[]' end) as changes (change)))
-$$;
-comment on function inbox.payload_instant is 'The newest instant that a payload shows; null when it shows none.';
-
-create function inbox.apply_sender(account_id bigint, sender jsonb, version_at timestamptz) returns void
-language plpgsql volatile security invoker set search_path = '' as $$
+language plpgsql stable security invoker set search_path = '' as $$
 declare
-  v_kind text := inbox.kind_of(apply_sender.sender);
-  v_id bigint := (apply_sender.sender ->> 'id')::bigint;
+  v_instant timestamptz := greatest(chatwoot.instant(conversation -> 'updated_at'),
+    chatwoot.instant(conversation -> 'last_activity_at'), chatwoot.instant(payload -> 'created_at'),
+    chatwoot.instant(payload -> 'updated_at'), chatwoot.instant(conversation #> '{messages,0,updated_at}'));
 begin
-  if v_kind is null or v_id is null then
-    return;
-  elsif v_kind = 'contact' then
-    perform chatwoot.merge_contact(apply_sender.account_id, v_id, inbox.contact_record(apply_sender.sender),
-      apply_sender.version_at);
-  else
-    perform chatwoot.merge_agent(apply_sender.account_id, v_kind, v_id,
-      inbox.without_absent(
-        jsonb_build_object('name', sender -> 'name', 'available_name', sender -> 'available_name',
-          'email', sender -> 'email', 'avatar_url', sender -> 'avatar_url'),
-        sender, array['name', 'available_name', 'email', 'avatar_url'],
-        array['name', 'available_name', 'email', 'avatar_url']),
-      apply_sender.version_at);
+  if jsonb_typeof(payload -> 'changed_attributes') = 'array' then
+    v_instant := greatest(v_instant, (
+      select max(chatwoot.instant(changes.change #> '{updated_at,current_value}'))
+      from jsonb_array_elements(payload -> 'changed_attributes') as changes (change)
+      where changes.change ? 'updated_at'));
   end if;
+  return v_instant;
 end
 $$;
-comment on function inbox.apply_sender is 'Merges whoever wrote or is assigned, contact or agent, from any of the sender shapes.';
+comment on function inbox.payload_instant is 'The newest instant that a payload shows; null when it shows none.';
 
 create function inbox.apply_message(
   account_id bigint, message jsonb, conversation_display_id bigint, inbox_id jsonb, version_at timestamptz,
@@ -260,9 +274,6 @@ declare
   v_message_id bigint := (apply_message.message ->> 'id')::bigint;
   v_answer jsonb := apply_message.message #> '{content_attributes,submitted_values,csat_survey_response}';
 begin
-  if v_message_id is null then
-    raise exception 'The message has no id' using errcode = 'OC422', hint = 'Read it again once the sender is known: select inbox.replay(…).';
-  end if;
   perform chatwoot.merge_message(apply_message.account_id, v_message_id,
     inbox.message_record(apply_message.message, apply_message.conversation_display_id, apply_message.inbox_id),
     apply_message.version_at, apply_message.delivery_status, apply_message.updated_at,
@@ -278,70 +289,78 @@ end
 $$;
 comment on function inbox.apply_message is 'Merges one message, and the survey answer inside it.';
 
-create function inbox.apply_conversation(
-  account_id bigint, conversation jsonb, version_at timestamptz, except_message_id text default null
-) returns bigint
-language plpgsql volatile security invoker set search_path = '' as $$
-declare
-  v_display_id bigint := (conversation ->> 'id')::bigint;
-  v_updated_at timestamptz := coalesce(chatwoot.instant(conversation -> 'updated_at'), apply_conversation.version_at);
-  v_message jsonb;
-  v_message_updated_at timestamptz;
+create function inbox.agent_record(agent jsonb) returns jsonb
+-- No shape has all of these.
+language plpgsql immutable security invoker set search_path = '' as $$
 begin
-  if v_display_id is null then
-    raise exception 'The conversation has no id' using errcode = 'OC422',
-      hint = 'Read it again once the sender is known: select inbox.replay(…).';
-  end if;
-  if conversation ? 'inbox_id' and conversation ->> 'inbox_id' is not null then
-    perform chatwoot.merge_inbox(apply_conversation.account_id, (conversation ->> 'inbox_id')::bigint,
-      jsonb_build_object('channel', conversation -> 'channel'), apply_conversation.version_at);
-  end if;
-  perform inbox.apply_sender(apply_conversation.account_id, conversation #> '{meta,assignee}',
-    apply_conversation.version_at);
-  if conversation #>> '{meta,team,id}' is not null then
-    perform chatwoot.merge_team(apply_conversation.account_id, (conversation #>> '{meta,team,id}')::bigint,
-      jsonb_build_object('name', conversation #> '{meta,team,name}'), apply_conversation.version_at);
-  end if;
-  perform inbox.apply_sender(apply_conversation.account_id,
-    (conversation #> '{meta,sender}') || '{"type": "contact"}', apply_conversation.version_at);
-  if chatwoot.merge_conversation(apply_conversation.account_id, v_display_id,
-    inbox.conversation_record(conversation), v_updated_at) and jsonb_typeof(conversation -> 'labels') = 'array'
-  then
-    perform chatwoot.merge_labels(apply_conversation.account_id, conversation -> 'labels');
-  end if;
-  for v_message in
-    select messages.message from jsonb_array_elements(conversation -> 'messages') as messages (message)
-    where messages.message ->> 'id' is distinct from apply_conversation.except_message_id
-    order by messages.message ->> 'id' collate "C"
-  loop
-    v_message_updated_at := chatwoot.instant(v_message -> 'updated_at');
-    if inbox.kind_of(v_message -> 'sender') <> 'contact' then
-      perform inbox.apply_sender(apply_conversation.account_id, v_message -> 'sender', apply_conversation.version_at);
-    end if;
-    perform inbox.apply_message(apply_conversation.account_id, v_message, v_display_id,
-      coalesce(v_message -> 'inbox_id', conversation -> 'inbox_id'),
-      coalesce(v_message_updated_at, apply_conversation.version_at), v_message ->> 'status', v_message_updated_at);
-  end loop;
-  return v_display_id;
+  return inbox.without_absent(
+    jsonb_build_object('name', agent -> 'name', 'available_name', agent -> 'available_name', 'email', agent -> 'email',
+      'avatar_url', agent -> 'avatar_url'),
+    agent, array['name', 'available_name', 'email', 'avatar_url'], array['name', 'available_name', 'email', 'avatar_url']);
 end
 $$;
-comment on function inbox.apply_conversation is
-  'Merges a conversation with all that it nests (inbox, people, team, labels, newest message); returns its display id.';
+comment on function inbox.agent_record is 'The canonical record of a person or bot, from any of the sender shapes.';
+
+create function inbox.people(payload jsonb, conversation jsonb) returns table (kind text, id bigint, record jsonb)
+-- Sorted, agents before contacts: whoever merges them takes the rows in the same order as everybody else.
+language plpgsql stable security invoker set search_path = '' as $$
+begin
+  return query with named as (
+    select inbox.kind_of(people.person) as kind, (people.person ->> 'id')::bigint as id, people.person
+    from (
+      values (payload -> 'sender'), (conversation #> '{meta,assignee}'),
+        ((conversation #> '{meta,sender}') || '{"type": "contact"}'), ((payload -> 'contact') || '{"type": "contact"}')
+      union all
+      select messages.message -> 'sender'
+      from jsonb_array_elements(nullif(conversation -> 'messages', 'null')) as messages (message)
+    ) as people (person)
+    where jsonb_typeof(people.person) = 'object' and people.person ->> 'id' is not null
+  ), recorded as (
+    select distinct named.kind, named.id, case when named.kind = 'contact' then inbox.contact_record(named.person)
+      else inbox.agent_record(named.person) end as record
+    from named
+  )
+  select recorded.kind, recorded.id, recorded.record from recorded
+  order by recorded.kind = 'contact', recorded.kind, recorded.id, recorded.record;
+end
+$$;
+comment on function inbox.people is 'Everybody a payload names (writer, assignee, customer), each with a canonical record.';
+
+create function inbox.messages(payload jsonb, conversation jsonb, shape text, seen_at timestamptz)
+returns table (message_id bigint, message jsonb, version_at timestamptz, delivery_status text, updated_at timestamptz)
+-- A message event and the conversation inside it hold the same row twice: read once, so they are one. Only the nested
+-- copy has its version and delivery status; only the outer one is sure to be the message the event is about.
+language plpgsql stable security invoker set search_path = '' as $$
+begin
+  return query with nested as (
+    select (elements.message ->> 'id')::bigint as message_id, elements.message,
+      chatwoot.instant(elements.message -> 'updated_at') as updated_at
+    from jsonb_array_elements(nullif(conversation -> 'messages', 'null')) as elements (message)
+  ), outer_one as (
+    select (payload ->> 'id')::bigint as message_id, payload as message where messages.shape = 'message'
+  )
+  select coalesce(outer_one.message_id, nested.message_id), coalesce(outer_one.message, nested.message),
+    coalesce(nested.updated_at, messages.seen_at), nested.message ->> 'status', nested.updated_at
+  from outer_one full join nested on nested.message_id = outer_one.message_id
+  order by 1;
+end
+$$;
+comment on function inbox.messages is 'Every message of a payload once, in order of id, with its version and, where told, its delivery status.';
 
 create function inbox.apply(account_id bigint, payload jsonb, seen_at timestamptz, out outcome text, out reason text)
--- Rows are taken in one order whatever the event (directory, contact, conversation, messages), so two events never
--- wait for each other in a circle.
+-- Rows are taken in one order whatever the event (account, inbox, agents, team, contacts, conversation, messages,
+-- labels, and by key within each), so two events never wait for each other in a circle.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_event text := case when jsonb_typeof(payload -> 'event') = 'string' then payload ->> 'event' end;
   v_shape text;
   v_conversation jsonb;
-  v_nested jsonb;
   v_version timestamptz;
-  v_display_id bigint;
   v_inbox_id bigint;
+  v_display_id bigint;
+  v_person record;
+  v_message record;
 begin
-  outcome := 'applied';
   v_shape := case
     when v_event in ('conversation_created', 'conversation_updated', 'conversation_status_changed',
       'conversation_opened', 'conversation_resolved') then 'conversation'
@@ -354,69 +373,68 @@ begin
     when v_event like 'automation_event.%' or v_event = 'macro.executed' then
       case when payload ? 'meta' then 'conversation' when payload ? 'conversation' then 'message' end
   end;
-  v_conversation := case v_shape when 'conversation' then payload when 'message' then payload -> 'conversation'
-    when 'webwidget' then nullif(payload -> 'current_conversation', 'null') end;
-  v_version := coalesce(inbox.payload_instant(payload, v_conversation), apply.seen_at);
-  if v_shape = 'typing' then
-    outcome := 'ignored';
-    reason := 'Typing says nothing that lasts.';
-    return;
-  elsif v_event is null then
-    outcome := 'ignored';
-    reason := 'The payload names no event.';
-    return;
-  elsif v_shape is null then
-    outcome := 'ignored';
-    reason := format('The event %s is not known.', left(v_event, 100));
+  v_conversation := nullif(case v_shape when 'conversation' then payload when 'message' then payload -> 'conversation'
+    when 'webwidget' then payload -> 'current_conversation' end, 'null');
+  -- The event has no id of the inbox but in its working hours.
+  v_inbox_id := case v_shape when 'inbox' then coalesce(payload #>> '{working_hours,0,inbox_id}', payload ->> 'inbox_id')
+    else coalesce(v_conversation ->> 'inbox_id', payload #>> '{inbox,id}') end::bigint;
+  outcome := 'ignored';
+  reason := case
+    when v_event is null then 'The payload names no event.'
+    when v_shape is null then format('The event %s is not known.', left(v_event, 100))
+    when v_shape = 'typing' then 'Typing says nothing that lasts.'
+    when v_shape = 'inbox' and v_inbox_id is null then 'The payload does not say which inbox it is about.'
+  end;
+  if reason is not null then
     return;
   end if;
+  if (v_shape in ('contact', 'message', 'conversation') and payload ->> 'id' is null)
+    or (v_shape = 'message' and v_conversation ->> 'id' is null)
+  then
+    raise exception 'The % has no id', v_shape using errcode = 'OC422',
+      hint = 'Once it can be read, read it again: select inbox.replay(…).';
+  end if;
+  outcome := 'applied';
+  v_version := coalesce(inbox.payload_instant(payload, v_conversation), apply.seen_at);
+
   if payload #>> '{account,name}' is not null then
     perform chatwoot.merge_account(apply.account_id, jsonb_build_object('name', payload #> '{account,name}'), v_version);
   end if;
-  if v_shape in ('message', 'webwidget') and payload #>> '{inbox,id}' is not null then
-    perform chatwoot.merge_inbox(apply.account_id, (payload #>> '{inbox,id}')::bigint,
-      inbox.without_absent(jsonb_build_object('name', payload #> '{inbox,name}'), payload -> 'inbox',
-        array['name'], array['name']), v_version);
+  if v_inbox_id is not null then
+    perform chatwoot.merge_inbox(apply.account_id, v_inbox_id,
+      case when v_shape = 'inbox' then inbox.inbox_record(payload) else '{}' end
+      || case when payload #>> '{inbox,name}' is not null and payload #>> '{inbox,id}' = v_inbox_id::text
+        then jsonb_build_object('name', payload #> '{inbox,name}') else '{}' end
+      || case when v_conversation ->> 'channel' is not null
+        then jsonb_build_object('channel', v_conversation -> 'channel') else '{}' end, v_version);
   end if;
-  case v_shape
-    when 'conversation' then
-      perform inbox.apply_conversation(apply.account_id, payload, v_version);
-    when 'message' then
-      if inbox.kind_of(payload -> 'sender') <> 'contact'
-        or payload #>> '{sender,id}' is distinct from v_conversation #>> '{meta,sender,id}'
-      then
-        perform inbox.apply_sender(apply.account_id, payload -> 'sender', v_version);
-      end if;
-      v_display_id := inbox.apply_conversation(apply.account_id, v_conversation, v_version, payload ->> 'id');
-      select messages.message into v_nested
-      from jsonb_array_elements(v_conversation -> 'messages') as messages (message)
-      where messages.message ->> 'id' = payload ->> 'id' limit 1;
-      -- The same row read once and written twice: only the nested copy has its version and delivery status.
-      perform inbox.apply_message(apply.account_id, payload, v_display_id,
-        coalesce(payload #> '{inbox,id}', v_conversation -> 'inbox_id'),
-        coalesce(chatwoot.instant(v_nested -> 'updated_at'), v_version),
-        v_nested ->> 'status', chatwoot.instant(v_nested -> 'updated_at'));
-    when 'contact' then
-      if payload ->> 'id' is null then
-        raise exception 'The contact has no id' using errcode = 'OC422',
-          hint = 'Read it again once the sender is known: select inbox.replay(…).';
-      end if;
-      perform chatwoot.merge_contact(apply.account_id, (payload ->> 'id')::bigint, inbox.contact_record(payload), v_version);
-    when 'webwidget' then
-      perform inbox.apply_sender(apply.account_id, (payload -> 'contact') || '{"type": "contact"}', v_version);
-      if v_conversation is not null then
-        perform inbox.apply_conversation(apply.account_id, v_conversation, v_version);
-      end if;
-    when 'inbox' then
-      -- The event has no id of the inbox but in its working hours, and its channel is full of credentials.
-      v_inbox_id := coalesce(payload #>> '{working_hours,0,inbox_id}', payload ->> 'inbox_id')::bigint;
-      if v_inbox_id is null then
-        outcome := 'ignored';
-        reason := 'The payload does not say which inbox it is about.';
-        return;
-      end if;
-      perform chatwoot.merge_inbox(apply.account_id, v_inbox_id, inbox.inbox_record(payload), v_version);
-  end case;
+  if v_conversation #>> '{meta,team,id}' is not null then
+    perform chatwoot.merge_team(apply.account_id, (v_conversation #>> '{meta,team,id}')::bigint,
+      jsonb_build_object('name', v_conversation #> '{meta,team,name}'), v_version);
+  end if;
+  for v_person in select people.kind, people.id, people.record from inbox.people(payload, v_conversation) as people loop
+    if v_person.kind = 'contact' then
+      perform chatwoot.merge_contact(apply.account_id, v_person.id, v_person.record, v_version);
+    else
+      perform chatwoot.merge_agent(apply.account_id, v_person.kind, v_person.id, v_person.record, v_version);
+    end if;
+  end loop;
+  if v_shape = 'contact' then
+    perform chatwoot.merge_contact(apply.account_id, (payload ->> 'id')::bigint, inbox.contact_record(payload), v_version);
+  end if;
+  if v_conversation is null then
+    return;
+  end if;
+
+  v_display_id := (v_conversation ->> 'id')::bigint;
+  perform chatwoot.merge_conversation(apply.account_id, v_display_id, inbox.conversation_record(v_conversation),
+    coalesce(chatwoot.instant(v_conversation -> 'updated_at'), v_version));
+  for v_message in select * from inbox.messages(payload, v_conversation, v_shape, v_version) loop
+    perform inbox.apply_message(apply.account_id, v_message.message, v_display_id,
+      coalesce(v_message.message -> 'inbox_id', v_message.message #> '{inbox,id}', v_conversation -> 'inbox_id'),
+      v_message.version_at, v_message.delivery_status, v_message.updated_at);
+  end loop;
+  perform chatwoot.merge_labels(apply.account_id, v_conversation -> 'labels');
 end
 $$;
 comment on function inbox.apply is

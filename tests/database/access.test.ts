@@ -1,15 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { type Sql, useDatabase } from "../support/database.ts";
+import { member, useDatabase } from "../support/database.ts";
 
 const database = useDatabase();
-
-async function member(sql: Sql, accountId: number, role: string): Promise<string> {
-  const id = randomUUID();
-  await sql.rows("insert into auth.users (id, email) values ($1, $2)", [id, `${id}@example.com`]);
-  await sql.rows("insert into access.members (account_id, user_id, role) values ($1, $2, $3)", [accountId, id, role]);
-  return id;
-}
 
 test("a member belongs to their accounts and to no other", () =>
   database.rolledBack(async (sql) => {

@@ -7,6 +7,7 @@ import { execa } from "execa";
 import fc from "fast-check";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { fromDatabase } from "../../local/api/errors.ts";
 import { startApi } from "../../local/api/server.ts";
 import { ask, type Asked, KEYS, openShop, type Shop, signToken } from "./data-api.support.ts";
 
@@ -44,6 +45,8 @@ describe("hostile requests", () => {
     "\\'; select 1; --",
     "id) union select 1 --",
     "/* */ id",
+    '"id\\", (select usename from pg_user limit 1) as \\"x"',
+    '"\\" from pg_user; drop table shop.customers; --"',
     "💥'\"\\",
     '{",}',
     "a".repeat(10_000),
@@ -253,6 +256,37 @@ describe("functions behind the same door", () => {
   });
 });
 
+describe("what changes under a running API", () => {
+  test("a new function is found without being announced, once the last look is half a second old", async () => {
+    await shop.admin.query("create function shop.fresh() returns int language sql as 'select 7'");
+    await shop.admin.query("grant execute on function shop.fresh to service_role");
+
+    await expect.poll(async () => (await get("rpc/fresh", { body: {} })).json, { timeout: 3000 }).toBe(7);
+  });
+
+  test("notify pgrst reloads schema and role settings", async () => {
+    await shop.admin.query("alter table shop.events add column extra int");
+    await shop.admin.query("alter role anon set statement_timeout = '1234ms'");
+    await shop.admin.query("notify pgrst, 'reload schema'");
+
+    const insert = () => get("events?select=extra", { body: { extra: 1 }, prefer: "return=representation" });
+    const timeout = () => get("rpc/setting?name=statement_timeout", { key: KEYS.publishableKey });
+
+    await expect.poll(async () => (await insert()).status, { timeout: 3000 }).toBe(201);
+    expect((await timeout()).json).toBe("1234ms");
+    await shop.admin.query("alter role anon set statement_timeout = '3s'");
+  });
+
+  test("a column added to a table that is read with * shows at once", async () => {
+    await get("titles", { headers: { "accept-profile": "books" } });
+    await shop.admin.query("alter table books.titles add column year int");
+
+    const answer = await get("titles", { headers: { "accept-profile": "books" } });
+
+    expect(answer.json).toEqual([{ id: 1, title: "Emma", year: null }]);
+  });
+});
+
 describe("a database in trouble", () => {
   test("a connection that is cut is 503, and the next request is served", async () => {
     const napping = get("rpc/setting?name=role");
@@ -268,6 +302,28 @@ describe("a database in trouble", () => {
 
     expect(await cut).toMatchObject({ status: 503 });
     expect((await get("rpc/setting?name=role")).status).toBe(200);
+  });
+
+  test("a listener that was cut comes back and hears the next notice", async () => {
+    await shop.admin.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'data-api listener'",
+    );
+    await expect.poll(() => shop.log, { timeout: 5000 }).toContain("The database is back.");
+    await shop.admin.query("alter table shop.events add column late int");
+    await shop.admin.query("notify pgrst");
+
+    await expect.poll(async () => (await get("events", { body: { late: 1 } })).status, { timeout: 3000 }).toBe(201);
+  });
+
+  test.each([
+    ["timeout exceeded when trying to connect", 504, "PGRST003"],
+    ["Connection terminated unexpectedly", 503, "PGRST001"],
+    ["something with sb_secret_x in it", 500, "PGRSTX00"],
+  ])('the driver\'s "%s" is %i %s', (message, status, code) => {
+    const { status: seen, code: said, message: told } = fromDatabase(new Error(message), false);
+
+    expect([seen, said]).toEqual([status, code]);
+    expect(told).not.toContain("sb_secret_x");
   });
 
   test("40 slow requests queue for 20 connections and all are answered", async () => {
@@ -286,14 +342,20 @@ describe("a database in trouble", () => {
 
     const name = `gone_${process.pid}`;
     await shop.admin.query(`create database ${name}`);
-    const there = new URL(shop.authenticatorUrl);
-    there.pathname = `/${name}`;
-    const api = await startApi({ ...options, databaseUrl: there.href });
+    const there = { authenticator: new URL(shop.authenticatorUrl), admin: new URL(shop.adminUrl) };
+    for (const url of Object.values(there)) url.pathname = `/${name}`;
+    const admin = new pg.Client({ connectionString: there.admin.href });
+    await admin.connect();
+    await admin.query("create schema shop; create function shop.known() returns int language sql as 'select 1'");
+    await admin.end();
+    const api = await startApi({ ...options, databaseUrl: there.authenticator.href });
     await shop.admin.query(`drop database ${name} with (force)`);
-    const answer = await ask(api, "rpc/anything", { body: {} });
+    const answer = await ask(api, "rpc/known", { body: {} });
+    const code = async () => Object(await ask(api, "rpc/unknown", { body: {} }).then(({ json }) => json)).code;
+    await expect.poll(code, { timeout: 3000 }).toBe("PGRST002");
     await api.stop();
 
-    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect(answer).toMatchObject({ status: 503, json: { code: "PGRST000" } });
     for (const secret of SECRETS) expect(answer.text).not.toContain(secret);
   });
 

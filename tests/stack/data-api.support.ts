@@ -17,7 +17,8 @@ const SHOP = `
 create schema shop;
 create schema books;
 create schema hidden;
-grant usage on schema shop, books, hidden to anon, authenticated, service_role;
+grant usage on schema shop, hidden to anon, authenticated, service_role;
+grant usage on schema books to authenticated, service_role;
 
 create table shop.customers (
   id int primary key, name text not null, email text unique, credit numeric, tags text[], profile jsonb,
@@ -36,7 +37,7 @@ create view shop.customer_names with (security_invoker = true) as select id, nam
 create view shop.only_id as select id from shop.customers;
 grant all on all tables in schema shop, books, hidden to service_role;
 grant usage on all sequences in schema shop to service_role;
-grant select on shop.only_id to anon;
+grant select on shop.only_id, books.titles to anon;
 grant select on shop.customers to authenticated;
 alter table shop.customers enable row level security;
 create policy "Own row" on shop.customers for select to authenticated
@@ -95,6 +96,7 @@ export interface Shop {
   api: Api;
   /** As the superuser, for arranging and for looking behind the API. */
   admin: pg.Client;
+  adminUrl: string;
   authenticatorUrl: string;
   log: string[];
   reset(): Promise<void>;
@@ -126,6 +128,7 @@ export async function openShop(more: Partial<ApiOptions> = {}): Promise<Shop> {
   return {
     api,
     admin,
+    adminUrl: postgres.adminUrl,
     authenticatorUrl: url.href,
     log,
     reset: async () => void await admin.query(ROWS),

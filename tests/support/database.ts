@@ -73,6 +73,14 @@ export class Sql {
   }
 }
 
+/** Signs up a person and gives them a role in the account. Returns their id. */
+export async function member(sql: Sql, accountId: number, role: string): Promise<string> {
+  const id = randomUUID();
+  await sql.rows("insert into auth.users (id, email) values ($1, $2)", [id, `${id}@example.com`]);
+  await sql.rows("insert into access.members (account_id, user_id, role) values ($1, $2, $3)", [accountId, id, role]);
+  return id;
+}
+
 export interface TestDatabase {
   /** As postgres, the owner. */
   url: string;
@@ -82,6 +90,8 @@ export interface TestDatabase {
   rolledBack(work: (sql: Sql) => Promise<void>): Promise<void>;
   /** A further connection, for work that commits; closed at the end of the file. */
   connect(as?: "postgres" | "supabase_admin"): Promise<Client>;
+  /** Returns once that connection waits for a lock that another one holds. */
+  untilWaiting(client: Client): Promise<void>;
 }
 
 /** Clones the template for this test file; to be called at the top of it. */
@@ -119,6 +129,13 @@ export function useDatabase(): TestDatabase {
     url: urlAs("postgres"),
     adminUrl: urlAs("supabase_admin"),
     connect,
+    async untilWaiting(client) {
+      // The number of a connection's process is not in the types of pg, yet documented.
+      const { processID } = client as Client & { processID: number };
+      const watcher = await connect("supabase_admin");
+      const waiting = "select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
+      while ((await watcher.query(waiting, [processID])).rowCount === 0);
+    },
     async rolledBack(work) {
       await main.query("begin");
       try {

@@ -6,7 +6,7 @@ import { Client } from "pg";
 import type { TestProject } from "vitest/node";
 import { migrate } from "../../local/migrate.ts";
 import { freePort } from "../../local/ports.ts";
-import { startPostgres } from "../../local/postgres/server.ts";
+import { removePostgres, startPostgres } from "../../local/postgres/server.ts";
 import { readSettings } from "../../local/settings.ts";
 
 
@@ -46,6 +46,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide("adminUrl", postgres.adminUrl);
   return async () => {
     await postgres.stop();
+    await removePostgres(home);
     await rm(home, { recursive: true, force: true });
   };
 }

@@ -103,7 +103,7 @@ declare
   connection constant text := 'http-' || gen_random_uuid();
   method text := upper(request.method);
   options jsonb := (select coalesce(jsonb_object_agg(curlopt, value), '{}') from @extschema@.http_list_curlopt());
-  worker text := pg_read_file('http-worker', 0, 1000, true);
+  worker text := nullif(pg_read_file('http-worker', 0, 1000, true), '');
   answer record;
   charset text;
   response @extschema@.http_response;

@@ -106,6 +106,8 @@ export async function receiveWebhook(request: Request, outside: Outside): Promis
     // The class alone: a message may quote what was being handled.
     refuse("not_stored", outside, `unexpected ${error instanceof Error ? error.name : typeof error}`)
   );
+  // An answer of fifty bytes is not worth compressing, which Deno would otherwise do for every sender that offers it.
+  response.headers.set("cache-control", "no-store, no-transform");
   if (!response.ok) {
     await discardBody(request, { bytes: DISCARD_LIMIT_BYTES, milliseconds: outside.discardMilliseconds });
   }
