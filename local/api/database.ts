@@ -119,18 +119,14 @@ export async function openDatabase(
       const { statement, check } = transaction;
       const steps = [prepared(settingsOf(transaction, cache)), prepared(statement)];
       if (!check) return readResult((await send(steps))[1]);
-      try {
-        const [, , rows] = await send([BEGIN, ...steps]);
-        const result = readResult(rows);
-        check(result);
-        await send([COMMIT]);
-        return result;
-      } catch (error) {
-        await send([ROLLBACK]);
-        throw error;
-      }
+      const [, , rows] = await send([BEGIN, ...steps]);
+      const result = readResult(rows);
+      check(result);
+      await send([COMMIT]);
+      return result;
     } catch (error) {
       broken = !(error instanceof ApiError) && !isFromPostgres(error);
+      if (transaction.check && !broken) await send([ROLLBACK]);
       throw error;
     } finally {
       client.release(broken);
@@ -186,7 +182,7 @@ function settingsOf(transaction: Transaction, cache: SchemaCache): Statement {
   const fixed = [
     { name: "role", value: transaction.role },
     { name: "search_path", value: [transaction.schema, "public", "extensions"].map(pg.escapeIdentifier).join(", ") },
-    { name: "transaction_read_only", value: transaction.readOnly ? "on" : "off" },
+    ...(transaction.readOnly ? [{ name: "transaction_read_only", value: "on" }] : []),
     ...cache.roleSettings(transaction.role),
     ...transaction.hoisted,
   ].map(({ name, value }) => `set_config(${pg.escapeLiteral(name)}, ${pg.escapeLiteral(value)}, true)`);

@@ -21,6 +21,7 @@ interface Job {
   row: JobRow;
   schedule: Schedule | null;
   pending: number;
+  isActive: boolean;
   isRunning: boolean;
   lastStart: number;
 }
@@ -89,17 +90,21 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
     const rows = result?.rows ?? [];
     const keys = new Set(rows.map((row) => row.key));
     for (const [key, job] of jobs) {
-      job.pending = keys.has(key) ? job.pending : 0;
-      if (!keys.has(key) && !job.isRunning) jobs.delete(key);
+      if (keys.has(key)) continue;
+      // Unscheduled or inactive: what still runs may end, what waits does not begin.
+      Object.assign(job, { isActive: false, pending: 0 });
+      if (!job.isRunning) jobs.delete(key);
     }
     for (const row of rows) {
       const known = jobs.get(row.key);
-      if (known?.row.schedule === row.schedule) known.row = row;
+      if (known?.row.schedule === row.schedule) Object.assign(known, { row, isActive: true });
       else {
         const schedule = readSchedule(row.schedule);
-        if (schedule === null) log(`cron job ${row.jobid}: the schedule "${row.schedule}" cannot be read, so it never runs`);
+        if (schedule === null) {
+          log(`cron job ${row.jobid}: the schedule "${row.schedule}" cannot be read, so it never runs`);
+        }
         const { pending = 0, isRunning = false, lastStart = Date.now() } = known ?? {};
-        const job = { row, schedule, pending, isRunning, lastStart };
+        const job = { row, schedule, isActive: true, pending, isRunning, lastStart };
         if (known) Object.assign(known, job);
         else jobs.set(row.key, job);
         if (isFirstRead && schedule?.kind === "reboot") jobs.get(row.key)!.pending = 1;
@@ -112,6 +117,7 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
     const now = Date.now();
     const thisMinute = Math.floor(now / MINUTE);
     for (const job of jobs.values()) {
+      if (!job.isActive) continue;
       if (job.schedule?.kind === "seconds") {
         if (job.pending === 0 && now - job.lastStart >= job.schedule.seconds * 1000 - 50) job.pending = 1;
       } else if (job.schedule?.kind === "minutes") {
@@ -206,7 +212,9 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
       if (client) {
         const pids = [...running.values()].map(pidOf).filter((pid) => pid !== null);
         // Cut short as by a restart: the next start marks these runs so.
-        await client.query("select pg_terminate_backend(pid) from unnest($1::integer[]) as pid", [pids]).catch(() => {});
+        await client.query("select pg_terminate_backend(pid) from unnest($1::integer[]) as pid", [pids]).catch(
+          () => {},
+        );
         await farewell(client).catch(() => {});
         await client.end().catch(() => {});
       }

@@ -56,7 +56,8 @@ export async function startHttp(): Promise<HttpPerformer> {
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
-    conninfo: `host=127.0.0.1 port=${port} user=${secret} dbname=http sslmode=disable gssencmode=disable connect_timeout=5`,
+    conninfo:
+      `host=127.0.0.1 port=${port} user=${secret} dbname=http sslmode=disable gssencmode=disable connect_timeout=5`,
     stop: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       for (const socket of sockets) socket.destroy();
@@ -122,10 +123,15 @@ async function answerQuery(socket: Socket, body: Buffer, gone: AbortSignal): Pro
       Buffer.from(JSON.stringify(answer.headers)),
       Buffer.from("\\x" + answer.content.toString("hex")),
     ];
-    const column = (name: string) => Buffer.concat([text(name), Buffer.alloc(6), integer(25), Buffer.from([255, 255, 255, 255, 255, 255, 0, 0])]);
+    const column = (name: string) =>
+      Buffer.concat([text(name), Buffer.alloc(6), integer(25), Buffer.from([255, 255, 255, 255, 255, 255, 0, 0])]);
     reply = [
       message("T", short(4), ...["status", "content_type", "headers", "content"].map(column)),
-      message("D", short(4), ...row.flatMap((value) => value === null ? [integer(-1)] : [integer(value.length), value])),
+      message(
+        "D",
+        short(4),
+        ...row.flatMap((value) => value === null ? [integer(-1)] : [integer(value.length), value]),
+      ),
       message("C", text("SELECT 1")),
     ];
   } catch (error) {
@@ -213,7 +219,9 @@ async function perform(request: Request, gone: AbortSignal): Promise<Answer> {
     }
   } catch (error) {
     if (late.signal.aborted) {
-      throw new TransportError(`Operation timed out after ${Date.now() - started} milliseconds with ${received} bytes received`);
+      throw new TransportError(
+        `Operation timed out after ${Date.now() - started} milliseconds with ${received} bytes received`,
+      );
     }
     throw describe(error, url, Date.now() - started);
   } finally {
@@ -272,7 +280,9 @@ function decode(content: Buffer, encoding: string | null): Buffer {
     if (encoding === "deflate") return inflateSync(content, limits);
     if (encoding === "br") return brotliDecompressSync(content, limits);
   } catch {
-    throw new TransportError(`Error while processing content unencoding: not ${encoding}, or more than ${MAX_CONTENT_BYTES} bytes`);
+    throw new TransportError(
+      `Error while processing content unencoding: not ${encoding}, or more than ${MAX_CONTENT_BYTES} bytes`,
+    );
   }
   return content;
 }
@@ -286,17 +296,24 @@ function describe(error: unknown, url: URL, elapsed: number): TransportError {
     case "EAI_AGAIN":
       return new TransportError(`Could not resolve host: ${url.hostname}`);
     case "ECONNREFUSED":
-      return new TransportError(`Failed to connect to ${url.hostname} port ${port} after ${elapsed} ms: Couldn't connect to server`);
+      return new TransportError(
+        `Failed to connect to ${url.hostname} port ${port} after ${elapsed} ms: Couldn't connect to server`,
+      );
     case "UND_ERR_CONNECT_TIMEOUT":
-      return new TransportError(`Failed to connect to ${url.hostname} port ${port} after ${elapsed} ms: Timeout was reached`);
+      return new TransportError(
+        `Failed to connect to ${url.hostname} port ${port} after ${elapsed} ms: Timeout was reached`,
+      );
     case "UND_ERR_SOCKET":
+    case "UND_ERR_RES_CONTENT_LENGTH_MISMATCH":
     case "ECONNRESET":
     case "EPIPE":
       return new TransportError("Recv failure: the server closed the connection before the answer was complete");
     case "UND_ERR_INVALID_ARG":
     case "UND_ERR_NOT_SUPPORTED":
     case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
-      return new TransportError("The request's method or a header cannot be sent: look for line breaks and reserved headers");
+      return new TransportError(
+        "The request's method or a header cannot be sent: look for line breaks and reserved headers",
+      );
     default:
       return new TransportError(`The request to ${url.hostname} port ${port} failed (${code ?? "unknown cause"})`);
   }

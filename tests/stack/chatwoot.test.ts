@@ -292,6 +292,20 @@ describe("life cycle", () => {
     expect(body(created).conversation.messages[0].id).toBe(said.id);
   });
 
+  test("every message makes a new version of its conversation, a note and an edit too", () => {
+    const { installation, id } = desk();
+    const said = installation.customerWrites(minute(1), id, { text: "Hello" });
+
+    const versions = [
+      ...said.events.slice(0, 1),
+      ...installation.note(minute(2), id, { agent: ravi, text: "Old plan" }).events,
+      ...installation.editMessage(minute(3), said.id, "Hello!").events,
+    ].map((event) => body(event).conversation.updated_at * 1000 - Date.parse(body(event).created_at));
+
+    // Later than the message itself, by the touch that follows its insert.
+    for (const behind of versions) expect(behind).toBeGreaterThan(0.999);
+  });
+
   test("a resolved conversation reopens when the customer writes, before the message is told", () => {
     const { installation, id } = desk();
     installation.resolve(minute(1), id);

@@ -72,10 +72,12 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
   const outcomes = "select status, return_message from cron.job_run_details order by runid";
 
   beforeAll(async () => {
-    await run("create extension if not exists pg_cron; create table public.seen (at timestamptz default clock_timestamp(), what text)");
+    await run(
+      "create extension if not exists pg_cron; create table public.seen (at timestamptz default clock_timestamp(), what text)",
+    );
   });
   afterEach(async () => {
-    await run("select cron.unschedule(jobid) from cron.job");
+    await run("select cron.unschedule(jobid) from cron.job", [], "supabase_admin");
     await run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pg_cron'");
     await until("select from pg_stat_activity where application_name = 'pg_cron'", (rows) => rows.length === 0);
     await sleep(50);
@@ -100,7 +102,14 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
 
     expect(second.id).toBe(first.id);
     expect(await run("select jobname, schedule, command, username, database, active from cron.job")).toEqual([
-      { jobname: "nightly", schedule: "0 4 * * *", command: "select 2", username: "postgres", database: "postgres", active: true },
+      {
+        jobname: "nightly",
+        schedule: "0 4 * * *",
+        command: "select 2",
+        username: "postgres",
+        database: "postgres",
+        active: true,
+      },
     ]);
   });
 
@@ -112,7 +121,6 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
       { username: "postgres" },
       { username: "supabase_admin" },
     ]);
-    await run("select cron.unschedule('nightly')", [], "supabase_admin");
   });
 
   test("unscheduling takes a name or an id, and raises for what is not there", async () => {
@@ -122,7 +130,9 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
     expect(await run("select cron.unschedule('by_name') as done")).toEqual([{ done: true }]);
     expect(await run(`select cron.unschedule(${id}) as done`)).toEqual([{ done: true }]);
     expect(await run("select from cron.job")).toEqual([]);
-    await expect(run("select cron.unschedule('by_name')")).rejects.toThrow("could not find valid entry for job 'by_name'");
+    await expect(run("select cron.unschedule('by_name')")).rejects.toThrow(
+      "could not find valid entry for job 'by_name'",
+    );
     await expect(run(`select cron.unschedule(${id})`)).rejects.toThrow(`could not find valid entry for job ${id}`);
   });
 
@@ -134,8 +144,12 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
     expect(await run("select schedule, command, active from cron.job")).toEqual([
       { schedule: "5 seconds", command: "select 1", active: false },
     ]);
-    await expect(run("select cron.alter_job($1, schedule => 'never')", [id])).rejects.toThrow("invalid schedule: never");
-    await expect(run("select cron.alter_job(0, active => true)")).rejects.toThrow("Job 0 does not exist or you don't own it");
+    await expect(run("select cron.alter_job($1, schedule => 'never')", [id])).rejects.toThrow(
+      "invalid schedule: never",
+    );
+    await expect(run("select cron.alter_job(0, active => true)")).rejects.toThrow(
+      "Job 0 does not exist or you don't own it",
+    );
   });
 
   test.each([
@@ -185,7 +199,9 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
   });
 
   test("several statements are one transaction", async () => {
-    await run("select cron.schedule('both', '1 seconds', $$insert into public.seen (what) values ('half'); select 1 / 0$$)");
+    await run(
+      "select cron.schedule('both', '1 seconds', $$insert into public.seen (what) values ('half'); select 1 / 0$$)",
+    );
 
     const [first] = await until(outcomes, ([row]) => row?.status === "failed");
     expect(first.return_message).toBe("ERROR:  division by zero\n");
@@ -202,7 +218,9 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
     await run("select cron.schedule('steps', '1 seconds', 'call public.steps()')");
 
     const [first] = await until(outcomes, ([row]) => row?.status === "failed");
-    expect(first.return_message).toMatch(/^ERROR: {2}stopped half way\nHINT: {2}Look\.\nCONTEXT: {2}PL\/pgSQL function/);
+    expect(first.return_message).toMatch(
+      /^ERROR: {2}stopped half way\nHINT: {2}Look\.\nCONTEXT: {2}PL\/pgSQL function/,
+    );
     const seen = await run("select what from public.seen");
     expect(new Set(seen.map((row) => row.what))).toEqual(new Set(["kept"]));
   });
@@ -219,7 +237,9 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
   });
 
   test("different jobs run side by side, and an unscheduled or inactive one no more", async () => {
-    await run("select cron.schedule('one', '1 seconds', 'select pg_sleep(3)'), cron.schedule('two', '1 seconds', 'select pg_sleep(3)')");
+    await run(
+      "select cron.schedule('one', '1 seconds', 'select pg_sleep(3)'), cron.schedule('two', '1 seconds', 'select pg_sleep(3)')",
+    );
     await until("select from cron.job_run_details where status = 'running'", (rows) => rows.length === 2);
     await run("select cron.unschedule('one')");
     await run("select cron.alter_job(jobid, active => false) from cron.job");
@@ -235,9 +255,11 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
     await run("select cron.schedule('beat', '1 seconds', 'select 1')");
 
     await until(outcomes, (rows) => rows.some((row) => row.status === "succeeded"));
-    const failed = await until("select return_message from cron.job_run_details where status = 'failed'", (rows) => rows.length > 0);
+    const failed = await until(
+      "select return_message from cron.job_run_details where status = 'failed'",
+      (rows) => rows.length > 0,
+    );
     expect(failed[0].return_message).toContain("connection failed");
-    await run("select cron.unschedule(jobid) from cron.job; drop owned by nobody_there; drop role nobody_there", [], "supabase_admin");
   });
 
   test("a run cut by a restart of Postgres is marked so, and jobs go on", async () => {
@@ -247,7 +269,6 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
 
     const [first] = await until(outcomes, ([row, next]) => row?.status === "failed" && next?.status === "running");
     expect(first.return_message).toMatch(/^server restarted$|terminating connection due to administrator command/);
-    expect(server.log.join()).toContain("waiting for Postgres");
     expect(await run("select from pg_stat_activity where application_name = 'pg_cron scheduler'")).toHaveLength(1);
   });
 
@@ -291,7 +312,9 @@ describe.skipIf(process.env.OCC_POSTGRES_BIN)("pg_cron", () => {
       await beats();
 
       expect(await run("select jobname from cron.job")).toEqual([{ jobname: "beat" }]);
-      expect(await run("select count(*)::int as schemas from pg_namespace where nspname in ('cron', 'vault')")).toEqual([{ schemas: 2 }]);
+      expect(await run("select count(*)::int as schemas from pg_namespace where nspname in ('cron', 'vault')")).toEqual(
+        [{ schemas: 2 }],
+      );
       await until(outcomes, (rows) => rows.some((row) => row.status === "succeeded"));
     } finally {
       await rm(folder, { recursive: true, force: true });

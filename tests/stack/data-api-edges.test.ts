@@ -288,21 +288,22 @@ describe("what changes under a running API", () => {
 });
 
 describe("a database in trouble", () => {
-  test("a connection that is cut is 503, and the next request is served", async () => {
-    const napping = get("rpc/setting?name=role");
-    await napping;
-    const cut = get("rpc/hold", { body: { seconds: 3 } });
-    await expect.poll(async () => {
-      const { rowCount } = await shop.admin.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%hold%' and state = 'active' " +
-          "and pid <> pg_backend_pid()",
-      );
-      return rowCount;
-    }, { timeout: 2000 }).toBeGreaterThan(0);
+  test.each(["", "handling=strict, max-affected=1"])(
+    "a connection that is cut is 503, and the next request is served (%s)",
+    async (prefer) => {
+      const cut = get("rpc/hold", { body: { seconds: 3 }, prefer });
+      await expect.poll(async () => {
+        const { rowCount } = await shop.admin.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where query like '%hold%' and state = 'active' " +
+            "and pid <> pg_backend_pid()",
+        );
+        return rowCount;
+      }, { timeout: 2000 }).toBeGreaterThan(0);
 
-    expect(await cut).toMatchObject({ status: 503 });
-    expect((await get("rpc/setting?name=role")).status).toBe(200);
-  });
+      expect(await cut).toMatchObject({ status: 503 });
+      expect((await get("rpc/setting?name=role")).status).toBe(200);
+    },
+  );
 
   test("a listener that was cut comes back and hears the next notice", async () => {
     await shop.admin.query(

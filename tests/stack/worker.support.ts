@@ -69,7 +69,9 @@ export function useWorker(): WorkerServer {
       for (const deadline = Date.now() + 20_000;;) {
         const rows = await run(text);
         if (satisfied(rows as never)) return rows as never;
-        if (Date.now() > deadline) throw new Error(`still not after 20 s: ${text} gives ${JSON.stringify(rows)}; ${log}`);
+        if (Date.now() > deadline) {
+          throw new Error(`still not after 20 s: ${text} gives ${JSON.stringify(rows)}; ${log}`);
+        }
         await sleep(100);
       }
     },
