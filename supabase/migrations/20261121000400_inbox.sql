@@ -553,7 +553,7 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_delivery record;
   v_settled record;
-  v_counts jsonb := '{}';
+  v_counts jsonb := '{}'::jsonb;
 begin
   perform access.require_role(replay.account_id, 'admin');
   for v_delivery in
