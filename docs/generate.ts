@@ -87,7 +87,9 @@ async function main(): Promise<void> {
   if (!process.argv.includes("--check")) {
     console.log(stale.length > 0 ? `Written: ${stale.join(", ")}` : "Everything generated is fresh.");
   } else if (stale.length > 0) {
-    throw new UserError(`Stale: ${stale.join(", ")}. The migrations have changed since: run "npm run docs" and commit what it writes.`);
+    throw new UserError(
+      `Stale: ${stale.join(", ")}. The migrations have changed since: run "npm run docs" and commit what it writes.`,
+    );
   }
 }
 
@@ -120,8 +122,8 @@ Written by \`npm run docs\` from the comments in the database. To change a line,
 \`supabase/migrations/\` and run it again.
 
 The roles: \`anon\` is nobody signed in, \`authenticated\` a signed-in person (who sees the accounts they are a member
-of), \`analyst\` a database role that reads every account, \`service_role\` the project's own backend. The owner,
-\`postgres\`, may do everything but rewrite the decision log. A **key** column is part of the primary key.
+of), \`analyst\` a database role that reads every account, \`service_role\` the project's own backend. All of it belongs
+to \`postgres\`. A **key** column is part of the primary key.
 
 ${rooms.map((room) => `- [\`${room.name}\`](#${room.name}) ${room.comment}`).join("\n")}
 `;
@@ -129,16 +131,16 @@ ${rooms.map((room) => `- [\`${room.name}\`](#${room.name}) ${room.comment}`).joi
 }
 
 function writeRoom(room: Room): string {
-  const parts = [`## ${room.name}\n\n${room.comment} May enter the schema: ${list(room.users)}.\n`];
+  const parts = [`## ${room.name}\n\n${prose(room.comment)} May enter the schema: ${list(room.users)}.\n`];
   for (const type of room.types) {
-    parts.push(`### Type ${room.name}.${type.name}\n\n${type.comment} Values: ${list(type.values)}.\n`);
+    parts.push(`### Type ${room.name}.${type.name}\n\n${prose(type.comment)} Values: ${list(type.values)}.\n`);
   }
   for (const relation of room.relations) parts.push(writeRelation(room, relation));
   if (room.functions.length > 0) {
     const rows = room.functions.map((called) => [
       `\`${called.name}(${called.arguments.replaceAll(/\s+/g, " ")})\``,
       `\`${called.returns}\``,
-      called.comment,
+      prose(called.comment),
       called.callers.length > 0 ? list(called.callers) : "the rooms' own functions",
     ]);
     parts.push(`### Functions of ${room.name}\n\n${table(["Function", "Returns", "What it does", "Called by"], rows)}`);
@@ -150,7 +152,9 @@ function writeRelation(room: Room, relation: Relation): string {
   const inside = relation.readers.filter((role) => room.users.includes(role));
   const outside = relation.readers.filter((role) => !room.users.includes(role));
   const readers = [
-    ...(inside.length > 0 ? [`Read by ${list(inside)}${relation.is_by_column ? ", where a column says so" : ""}.`] : []),
+    ...(inside.length > 0
+      ? [`Read by ${list(inside)}${relation.is_by_column ? ", where a column says so" : ""}.`]
+      : []),
     // A grant without usage on the schema is for views elsewhere, which check the rights of whoever asks.
     ...(outside.length > 0 ? [`Through views elsewhere, read by ${list(outside)}.`] : []),
     ...(relation.readers.length === 0 ? ["Read by no API role."] : []),
@@ -158,15 +162,20 @@ function writeRelation(room: Room, relation: Relation): string {
   const columns = relation.columns.map((column) => [
     `\`${column.name}\`${column.is_key ? " **key**" : ""}`,
     `\`${column.type}\`${relation.is_view || !column.may_be_null ? "" : ", may be null"}`,
-    column.comment,
+    prose(column.comment),
     ...(relation.is_by_column ? [column.readers.length > 0 ? list(column.readers) : "nobody"] : []),
   ]);
   const heads = ["Column", "Type", "Meaning", ...(relation.is_by_column ? ["Read by"] : [])];
   return `### ${room.name}.${relation.name}${relation.is_view ? " (view)" : ""}
 
-${relation.comment} ${readers.join(" ")}
+${prose(relation.comment)} ${readers.join(" ")}
 
 ${table(heads, columns)}`;
+}
+
+// Else a reader of Markdown takes <uuid> for a tag and shows nothing.
+function prose(comment: string): string {
+  return comment.replaceAll("<", "\\<");
 }
 
 function list(words: string[]): string {

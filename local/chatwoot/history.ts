@@ -10,6 +10,8 @@ export interface HistoryOptions {
   events: number;
   seed: number;
   start?: Date;
+  /** Milliseconds at most between one happening and the next; a busy hour rather than quiet weeks when it is small. */
+  longestGap?: number;
 }
 
 export interface History {
@@ -37,7 +39,7 @@ const MOST_EVENTS_OF_A_VERB = 8;
 
 /** A long history of `conversations` conversations in exactly `events` events. */
 export function historyOf(options: HistoryOptions): History {
-  const { conversations, events, seed, start = new Date("2026-11-20T07:00:00Z") } = options;
+  const { conversations, events, seed, start = new Date("2026-11-20T07:00:00Z"), longestGap = 90_000 } = options;
   if (conversations < 1 || events < conversations * MOST_EVENTS_OF_A_VERB) {
     throw new RangeError(
       `${events} events are too few for ${conversations} conversations: ask for at least ${MOST_EVENTS_OF_A_VERB} each.`,
@@ -50,7 +52,7 @@ export function historyOf(options: HistoryOptions): History {
     const ids: number[] = [];
     let left = events;
     let now = start.getTime();
-    const later = () => new Date(now += random.integer(500, 90_000));
+    const later = () => new Date(now += random.integer(Math.min(500, longestGap), longestGap));
     while (left > 0) {
       const quiet = left < MOST_EVENTS_OF_A_VERB && ids.length === conversations;
       // New conversations come up all along the way, so that old and young ones are mixed.

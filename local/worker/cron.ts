@@ -228,14 +228,16 @@ async function unlessDropped<T>(query: Promise<T>): Promise<T | null> {
   try {
     return await query;
   } catch (error) {
-    if (error instanceof DatabaseError && ["42P01", "3F000"].includes(error.code ?? "")) return null;
+    if (error instanceof DatabaseError && error.code === "42P01") return null;
     throw error;
   }
 }
 
 async function write(client: Client, { runid, status, message, endedAt }: Outcome): Promise<void> {
   await unlessDropped(client.query(
-    "update cron.job_run_details set status = $2, return_message = $3, end_time = $4 where runid = $1",
+    // Our clock counts milliseconds, Postgres's microseconds: a short run must not end before it began.
+    `update cron.job_run_details set status = $2, return_message = $3, end_time = greatest($4, start_time)
+     where runid = $1`,
     [runid, status, message, endedAt],
   ));
 }

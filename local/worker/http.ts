@@ -232,7 +232,7 @@ async function perform(request: Request, gone: AbortSignal): Promise<Answer> {
 
 function readUrl(uri: string): URL {
   const absolute = /^[a-z][a-z0-9+.-]*:\/\//i.test(uri) ? uri : `http://${uri}`;
-  if (/[\u0000-\u0020\u007f]/.test(uri) || !URL.canParse(absolute)) {
+  if (/[\p{Cc}\s]/u.test(uri) || !URL.canParse(absolute)) {
     throw new TransportError("URL using bad/illegal format or missing URL");
   }
   const url = new URL(absolute);

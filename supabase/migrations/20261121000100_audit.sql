@@ -132,8 +132,11 @@ language sql stable security invoker set search_path = '' as $$
       when linked.entry <> linked.expected_entry then 'an entry before this one is missing'
       when linked.previous_hash is distinct from linked.hash_before then 'does not follow from the entry before'
       when linked.hash <> linked.expected_hash then 'was changed after it was written'
+      -- No entry follows the last one, so the head vouches for it.
+      when linked.entry = heads.entry and linked.hash <> heads.hash then 'is not the entry that was written last'
+      when heads.entry is null then 'the head of the chain is missing'
     end as reason
-    from linked
+    from linked left join audit.chain_heads as heads on heads.account_id = linked.account_id
   ), cut as (
     -- The head is one past the last entry it should follow when the end of the chain was cut off.
     select heads.account_id, coalesce(max(linked.entry), 0) + 1 as entry, 'entries at the end are missing' as reason

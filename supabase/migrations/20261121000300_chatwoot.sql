@@ -36,7 +36,6 @@ create table chatwoot.inboxes (
   lock_to_single_conversation boolean,
   reauthorization_required boolean,
   created_at timestamptz,
-  updated_at timestamptz,
   deleted_at timestamptz,
   version_at timestamptz not null,
   field_versions jsonb,
@@ -57,7 +56,6 @@ comment on column chatwoot.inboxes.allow_messages_after_resolved is 'Whether a c
 comment on column chatwoot.inboxes.lock_to_single_conversation is 'Whether a contact has one conversation here for ever.';
 comment on column chatwoot.inboxes.reauthorization_required is 'Whether the channel has lost its authorisation.';
 comment on column chatwoot.inboxes.created_at is 'When the inbox was made (UTC).';
-comment on column chatwoot.inboxes.updated_at is 'When Chatwoot last changed it (UTC).';
 
 create table chatwoot.agents (
   account_id bigint not null,
@@ -157,7 +155,6 @@ create table chatwoot.conversations (
   contact_last_seen_at timestamptz,
   last_activity_at timestamptz,
   created_at timestamptz,
-  updated_at timestamptz,
   deleted_at timestamptz,
   version_at timestamptz not null,
   digest bigint,
@@ -191,7 +188,6 @@ comment on column chatwoot.conversations.agent_last_seen_at is 'When an agent la
 comment on column chatwoot.conversations.contact_last_seen_at is 'When the customer last looked (UTC); null for never.';
 comment on column chatwoot.conversations.last_activity_at is 'When something last happened (UTC).';
 comment on column chatwoot.conversations.created_at is 'When it began (UTC).';
-comment on column chatwoot.conversations.updated_at is 'Chatwoot''s own time of the last change (UTC).';
 create index conversations_created_at_idx on chatwoot.conversations (account_id, created_at);
 
 create table chatwoot.messages (
@@ -543,7 +539,7 @@ begin
     insert into chatwoot.conversations as rows
     select given.* from jsonb_populate_record(null::chatwoot.conversations, merge_conversation.record
       || jsonb_build_object('account_id', merge_conversation.account_id, 'display_id', merge_conversation.display_id,
-        'version_at', merge_conversation.version_at, 'digest', v_digest, 'updated_at', merge_conversation.version_at))
+        'version_at', merge_conversation.version_at, 'digest', v_digest))
       as given
     on conflict on constraint conversations_pkey do update set
       inbox_id = excluded.inbox_id, contact_id = excluded.contact_id, channel = excluded.channel,
@@ -555,8 +551,7 @@ begin
       waiting_since = excluded.waiting_since, first_reply_created_at = excluded.first_reply_created_at,
       agent_last_seen_at = excluded.agent_last_seen_at, contact_last_seen_at = excluded.contact_last_seen_at,
       last_activity_at = excluded.last_activity_at, created_at = excluded.created_at,
-      updated_at = excluded.updated_at, version_at = excluded.version_at, digest = excluded.digest,
-      field_versions = null
+      version_at = excluded.version_at, digest = excluded.digest, field_versions = null
     where excluded.version_at > rows.version_at;
     if found then
       return true;
@@ -596,8 +591,8 @@ begin
       select given.* from jsonb_populate_record(null::chatwoot.messages, merge_message.record || jsonb_build_object(
         'account_id', merge_message.account_id, 'message_id', merge_message.message_id,
         'version_at', merge_message.version_at, 'digest', v_digest,
-        'delivery_status', merge_message.delivery_status, 'updated_at', merge_message.updated_at,
-        'deleted_at', merge_message.deleted_at)) as given
+        'delivery_status', case when merge_message.updated_at is not null then merge_message.delivery_status end,
+        'updated_at', merge_message.updated_at, 'deleted_at', merge_message.deleted_at)) as given
       on conflict on constraint messages_pkey do update set
         conversation_display_id = excluded.conversation_display_id, inbox_id = excluded.inbox_id,
         message_type = excluded.message_type, content_type = excluded.content_type, content = excluded.content,

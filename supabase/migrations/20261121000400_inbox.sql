@@ -228,7 +228,10 @@ declare
     -- A word at the top of an event, a number everywhere else.
     'message_type', case message ->> 'message_type' when '0' then 'incoming' when '1' then 'outgoing'
       when '2' then 'activity' when '3' then 'template' else message ->> 'message_type' end,
-    'content_type', message -> 'content_type', 'content', message -> 'content', 'private', message -> 'private',
+    'content_type', message -> 'content_type', 'private', message -> 'private',
+    -- The top of an event appends the survey's link, the nested copy of the same row does not.
+    'content', case when message ->> 'content_type' = 'input_csat' then to_jsonb(regexp_replace(
+      message ->> 'content', '\s*https?://\S+/survey/responses/[0-9a-f-]{36}\s*$', '')) else message -> 'content' end,
     'sender_kind', inbox.kind_of(message -> 'sender'), 'sender_id', message #> '{sender,id}',
     'source_id', message -> 'source_id', 'attachments', coalesce(message -> 'attachments', '[]'),
     'content_attributes', message -> 'content_attributes',

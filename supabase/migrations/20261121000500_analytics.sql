@@ -12,7 +12,8 @@ select
   conversations.labels, conversations.contact_id, contacts.name as contact_name,
   conversations.assignee_kind, conversations.assignee_id, agents.name as assignee_name,
   conversations.team_id, teams.name as team_name, conversations.created_at, conversations.first_reply_created_at,
-  conversations.waiting_since, conversations.snoozed_until, conversations.last_activity_at, conversations.updated_at,
+  conversations.waiting_since, conversations.snoozed_until, conversations.last_activity_at,
+  nullif(conversations.version_at, '-infinity') as updated_at,
   conversations.unread_count, conversations.can_reply, conversations.additional_attributes,
   conversations.custom_attributes, conversations.deleted_at
 from chatwoot.conversations

@@ -187,7 +187,7 @@ describe("audit.verify finds what someone with every right has done", () => {
       name: "a last entry that was changed and its own hash mended",
       change: `update audit.decision_log set outcome = 'refused' where account_id = 1 and entry = 5;
         update audit.decision_log as log set hash = audit.entry_hash(log) where account_id = 1 and entry = 5`,
-      broken: { first_broken_entry: "5", reason: expect.any(String) },
+      broken: { first_broken_entry: "5", reason: "is not the entry that was written last" },
     },
     {
       name: "an entry taken out of the middle",
@@ -220,7 +220,7 @@ describe("audit.verify finds what someone with every right has done", () => {
       name: "the head and its entries taken away together",
       change: `delete from audit.decision_log where account_id = 1 and entry = 5;
         delete from audit.chain_heads where account_id = 1`,
-      broken: { entries: "4", first_broken_entry: expect.any(String), reason: expect.any(String) },
+      broken: { entries: "4", first_broken_entry: "1", reason: "the head of the chain is missing" },
     },
   ])("$name", async ({ change, broken }) => {
     const client = await database.connect("supabase_admin");
@@ -235,8 +235,8 @@ describe("audit.verify finds what someone with every right has done", () => {
     await client.query(change);
 
     const { rows } = await client.query("select * from audit.verify() where account_id in (1, 2)");
-    expect(rows).toEqual([{ ...whole(1, 5), ...broken }, whole(2, 5)]);
     await client.query("rollback");
+    expect(rows).toEqual([{ ...whole(1, 5), ...broken }, whole(2, 5)]);
   });
 });
 
@@ -254,7 +254,7 @@ describe("who reads the log", () => {
         await sql.resultsEqual("select * from api.verify_decision_log(2)", []);
       });
       await sql.as("service_role", null, async () => {
-        await sql.resultsEqual("select * from api.verify_decision_log()", [whole(1, 1), whole(2, 1)]);
+        await sql.resultsEqual("select * from api.verify_decision_log() where account_id in (1, 2)", [whole(1, 1), whole(2, 1)]);
       });
     }));
 

@@ -84,10 +84,16 @@ test(`${EVENTS} events of ${CONVERSATIONS} conversations, shuffled and doubled, 
   const truth = history.installation.finalState();
   for (const client of [single, several[0]]) {
     expect(differences(await told(client, CONTACTS), truth.contacts)).toEqual([]);
-    expect(differences(await told(client, MESSAGES), truth.messages)).toEqual([]);
+    expect(differences(await told(client, MESSAGES), truth.messages.map(withoutSurveyLink))).toEqual([]);
     expect(differences(await told(client, STANDING), truth.conversations)).toEqual([]);
   }
 });
+
+/** The link is only in one of the two shapes of a message, and no part of what was written. */
+function withoutSurveyLink<Row extends { content: string | null; content_type: string }>(row: Row): Row {
+  const content = row.content_type === "input_csat" ? row.content?.replace(/ https:\S+$/, "") ?? null : row.content;
+  return { ...row, content };
+}
 
 /** Only the rows that differ: thousands of equal ones would hide them. */
 function differences(found: { id: number }[], expected: { id: number }[]): unknown[] {

@@ -1,10 +1,11 @@
 // A shop behind the Data API: real Postgres, real HTTP, and one object for each thing the API must answer.
-import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SignJWT } from "jose";
 import pg from "pg";
 import { type Api, type ApiOptions, startApi } from "../../local/api/server.ts";
+import { freePort } from "../../local/ports.ts";
+import { removeHome, temporaryHome } from "../../local/scratch.ts";
 import { startPostgres } from "../../local/postgres/server.ts";
 
 export const KEYS = {
@@ -105,8 +106,8 @@ export interface Shop {
 
 /** Starts the shop; `more` adds to the API's options. */
 export async function openShop(more: Partial<ApiOptions> = {}): Promise<Shop> {
-  const home = await mkdtemp(join(tmpdir(), "occ-data-api-"));
-  const postgres = await startPostgres({ home, port: 20_000 + Math.floor(Math.random() * 20_000) });
+  const home = await temporaryHome();
+  const postgres = await startPostgres({ home, port: await freePort() });
   const admin = new pg.Client({ connectionString: postgres.adminUrl });
   await admin.connect();
   await admin.query(SHOP);
@@ -136,7 +137,7 @@ export async function openShop(more: Partial<ApiOptions> = {}): Promise<Shop> {
       await api.stop();
       await admin.end();
       await postgres.stop();
-      await rm(home, { recursive: true, force: true });
+      await removeHome(home);
     },
   };
 }

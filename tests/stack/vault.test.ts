@@ -2,8 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { useDatabase } from "../support/database.ts";
 
-// A Postgres of the system does not have these extension files.
-describe.skipIf(process.env.OCC_POSTGRES_BIN)("vault", () => {
+describe("vault", () => {
   const database = useDatabase();
   const create = "create extension if not exists supabase_vault";
   const secret = "tökén 🔑 " + "x".repeat(500);

@@ -1,5 +1,4 @@
 // A Postgres and a worker of a test file's own, since a worker serves a whole server.
-import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,6 +6,7 @@ import { Client, type QueryResultRow } from "pg";
 import { afterAll, beforeAll } from "vitest";
 import { freePort } from "../../local/ports.ts";
 import { type Postgres, startPostgres } from "../../local/postgres/server.ts";
+import { removeHome, temporaryHome } from "../../local/scratch.ts";
 import { startWorker, type Worker } from "../../local/worker/worker.ts";
 
 export interface WorkerServer {
@@ -29,7 +29,7 @@ export function useWorker(): WorkerServer {
   let postgres: Postgres;
   let worker: Worker | null = null;
   const log: string[] = [];
-  const start = () => startPostgres({ home, port, settings: { fsync: "off" } });
+  const start = () => startPostgres({ home, port, settings: { fsync: "off" }, binaries: process.env.OCC_POSTGRES_BIN });
   const stopWorker = async () => {
     await worker?.stop();
     worker = null;
@@ -51,7 +51,7 @@ export function useWorker(): WorkerServer {
     }
   };
   beforeAll(async () => {
-    home = await mkdtemp(join(tmpdir(), "occ-worker-"));
+    home = await temporaryHome();
     port = await freePort();
     postgres = await start();
     await startOurs();
@@ -59,7 +59,7 @@ export function useWorker(): WorkerServer {
   afterAll(async () => {
     await stopWorker();
     await postgres?.stop();
-    await rm(home, { recursive: true, force: true });
+    await removeHome(home);
   });
   return {
     url: () => postgres.url,

@@ -106,7 +106,8 @@ export function useDatabase(): TestDatabase {
   };
   const clients: Client[] = [];
   const connect = async (as: "postgres" | "supabase_admin" = "postgres") => {
-    const client = new Client({ connectionString: urlAs(as) });
+    // A test that fails inside a transaction leaves its locks behind: the next one must fail too, not wait for ever.
+    const client = new Client({ connectionString: urlAs(as), lock_timeout: 10_000 });
     await client.connect();
     clients.push(client);
     return client;

@@ -1,10 +1,7 @@
 // The whole stack for a test file: real Postgres, real Deno, real HTTP, on ports of its own.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { freePort } from "../../local/ports.ts";
-import { removePostgres } from "../../local/postgres/server.ts";
+import { removeHome, temporaryHome } from "../../local/scratch.ts";
 import { readSettings, type Settings } from "../../local/settings.ts";
 import { type Stack, type StackOptions, startStack } from "../../local/stack.ts";
 
@@ -23,7 +20,7 @@ export function useStack(options: StackOptions = {}): TestStack {
   let settings: Settings;
   let stack: Stack;
   beforeAll(async () => {
-    const home = await mkdtemp(join(tmpdir(), "occ-stack-"));
+    const home = await temporaryHome();
     settings = { ...readSettings({}), home, apiPort: await freePort(), dbPort: await freePort() };
     stack = await startStack(settings, {
       postgresSettings: { fsync: "off", synchronous_commit: "off" },
@@ -33,8 +30,7 @@ export function useStack(options: StackOptions = {}): TestStack {
   });
   afterAll(async () => {
     await stack?.stop();
-    await removePostgres(settings.home);
-    await rm(settings.home, { recursive: true, force: true });
+    await removeHome(settings.home);
   });
   return { settings: () => settings, stack: () => stack, logged };
 }

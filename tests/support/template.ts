@@ -1,12 +1,10 @@
 // Once a run: a Postgres with a migrated template database, from which each test file clones its own.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Client } from "pg";
 import type { TestProject } from "vitest/node";
 import { migrate } from "../../local/migrate.ts";
 import { freePort } from "../../local/ports.ts";
-import { removePostgres, startPostgres } from "../../local/postgres/server.ts";
+import { startPostgres } from "../../local/postgres/server.ts";
+import { removeHome, temporaryHome } from "../../local/scratch.ts";
 import { readSettings } from "../../local/settings.ts";
 
 
@@ -21,7 +19,7 @@ export const TEMPLATE = "occ_template";
 const QUICK = { fsync: "off", synchronous_commit: "off", full_page_writes: "off" };
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const home = await mkdtemp(join(tmpdir(), "occ-test-"));
+  const home = await temporaryHome();
   const port = await freePort();
   // The second tier: a Postgres of the system, with the real pg_cron.
   const binaries = process.env.OCC_POSTGRES_BIN;
@@ -46,8 +44,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide("adminUrl", postgres.adminUrl);
   return async () => {
     await postgres.stop();
-    await removePostgres(home);
-    await rm(home, { recursive: true, force: true });
+    await removeHome(home);
   };
 }
 

@@ -1,0 +1,39 @@
+// npm run bench -- <name> [options]: one file a benchmark. Ends with code 1 when a target is missed.
+import { parseArgs } from "node:util";
+import { UserError } from "../local/settings.ts";
+import { ingest } from "./ingest.ts";
+
+export interface BenchOptions {
+  /** A short run that proves the benchmark works; its timings are printed and judged by nobody. */
+  quick: boolean;
+}
+
+/** Each prints what it measured and tells whether every target was reached. */
+const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = { ingest };
+
+const USAGE = `npm run bench -- <name> [--quick], where <name> is one of: ${Object.keys(BENCHMARKS).join(", ")}`;
+
+async function main(): Promise<number> {
+  const { name, quick } = readArguments();
+  const isReached = await BENCHMARKS[name]({ quick });
+  return isReached || quick ? 0 : 1;
+}
+
+function readArguments(): { name: string; quick: boolean } {
+  let parsed;
+  try {
+    parsed = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean", default: false } } });
+  } catch (error) {
+    throw new UserError(`${error instanceof Error ? error.message : String(error)}\nUsage: ${USAGE}`);
+  }
+  const { positionals: [name, ...rest], values: { quick } } = parsed;
+  if (name === undefined || rest.length > 0 || !Object.hasOwn(BENCHMARKS, name)) {
+    throw new UserError(`${name === undefined ? "Which benchmark?" : "No such benchmark."} Usage: ${USAGE}`);
+  }
+  return { name, quick };
+}
+
+main().then((code) => process.exit(code), (error) => {
+  console.error(error instanceof UserError ? error.message : error);
+  process.exit(1);
+});
