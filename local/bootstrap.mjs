@@ -52,4 +52,7 @@ const child = spawn(process.execPath, [...COMMANDS[name], ...rest], { cwd: root,
 // Ctrl-C reaches the child by itself, as it is in the same group; this process only has to wait for it.
 process.on("SIGINT", () => {});
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+// A terminated npm takes its shell with it but not this process: without a parent there is nobody left to serve.
+const parent = process.ppid;
+setInterval(() => process.ppid === parent || child.kill("SIGTERM"), 1000).unref();
 child.on("exit", (code, signal) => process.exit(signal ? 1 : code ?? 1));

@@ -337,8 +337,8 @@ begin
     into v_given using merge_fields.key || merge_fields.fields;
   execute format('insert into %1$s select given.* from jsonb_populate_record(null::%1$s, $1) as given
     on conflict do nothing', merge_fields.target)
-    using v_given || jsonb_build_object('version_at', merge_fields.version_at, 'field_versions',
-      (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)));
+    using v_given || jsonb_build_object('version_at', merge_fields.version_at, 'field_versions', coalesce(
+      (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)), '{}'));
   if found then
     return true;
   end if;

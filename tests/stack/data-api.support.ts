@@ -1,6 +1,4 @@
 // A shop behind the Data API: real Postgres, real HTTP, and one object for each thing the API must answer.
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { SignJWT } from "jose";
 import pg from "pg";
 import { type Api, type ApiOptions, startApi } from "../../local/api/server.ts";

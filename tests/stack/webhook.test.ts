@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest"
 import { serialise } from "../../local/chatwoot/serialise.ts";
 import { signatureHeaders } from "../../local/chatwoot/sign.ts";
 import { startPostgres } from "../../local/postgres/server.ts";
-import { conversationEvent, messageEvent, typing } from "../fixtures/webhooks.ts";
+import { conversation, conversationEvent, messageEvent, START, typing } from "../fixtures/webhooks.ts";
 import {
   CONFIDENTIAL,
   LARGEST_ACCOUNT,
@@ -570,7 +570,8 @@ describe("sizes", () => {
   test("a Content-Length below the body: the bytes it covers are not those that were signed", async () => {
     const head = rawHead({ ...signed(BODY), "content-length": Buffer.byteLength(BODY) - 10 });
 
-    expect(await sendRaw(door.port(), [head, BODY])).toBe(401);
+    // 400 where the gateway first stumbles over the rest, which is no request.
+    expect([400, 401]).toContain(await sendRaw(door.port(), [head, BODY]));
     await door.expectNothingStored();
   });
 
@@ -660,20 +661,26 @@ describe("when it cannot be stored now", () => {
   });
 
   test("its conversation is locked: 503, and neither delivery nor mirror is half written", async () => {
-    const conversation = serialise(conversationEvent("conversation_created"));
-    expect((await post(conversation)).answer.outcome).toBe("applied");
+    const created = serialise(conversationEvent("conversation_created", { messages: [] }));
+    const reply = serialise(messageEvent("message_created", {
+      id: 9002,
+      conversation: conversation({ messages: [], status: "pending", updated_at: START + 60.5 }),
+    }));
+    const later = () => ({ ...signed(reply), "x-chatwoot-delivery": "evt-1" });
+    expect((await post(created)).answer.outcome).toBe("applied");
     const before = await door.counts();
     await hold("select from chatwoot.conversations for update");
 
-    expectLater(await post(BODY, headers()));
+    expectLater(await post(reply, later()));
     await untilNobodyWaits();
     await release();
 
     expect(await door.counts()).toEqual(before);
-    expect((await post(BODY, headers())).answer).toEqual({ delivery_id: "evt-1", outcome: "applied" });
-    expect(await door.rows("select content from chatwoot.messages where message_id = 9001")).toEqual([
-      { content: "2 < 3 & ça marche 👍" },
+    expect((await post(reply, later())).answer).toEqual({ delivery_id: "evt-1", outcome: "applied" });
+    expect(await door.rows("select display_id, status from chatwoot.conversations")).toEqual([
+      { display_id: "42", status: "pending" },
     ]);
+    expect(await door.rows("select message_id from chatwoot.messages")).toEqual([{ message_id: "9002" }]);
   });
 
   test("released in time, a waiting delivery is applied", async () => {

@@ -1,6 +1,4 @@
 // A Postgres and a worker of a test file's own, since a worker serves a whole server.
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, type QueryResultRow } from "pg";
 import { afterAll, beforeAll } from "vitest";

@@ -73,7 +73,7 @@ const REFUSALS = {
     status: 413,
     code: "OC413",
     message: `The body is larger than ${BODY_LIMIT_BYTES} bytes.`,
-    hint: "The event reaches the mirror by the REST door instead.",
+    hint: "Chatwoot does not send it again; the next event of the conversation brings its state up to date.",
   },
   encoded: {
     status: 415,

@@ -1,0 +1,190 @@
+// Many webhooks at once: copies of one, two secrets at a time, a whole day, and long histories in no order at all.
+import { Buffer } from "node:buffer";
+import { randomUUID } from "node:crypto";
+import { Agent, request } from "undici";
+import { afterAll, beforeEach, expect, test } from "vitest";
+import { playDay } from "../../local/chatwoot/day.ts";
+import type { FinalState } from "../../local/chatwoot/final-state.ts";
+import { historyOf } from "../../local/chatwoot/history.ts";
+import { createRandom } from "../../local/chatwoot/random.ts";
+import { loadScenarios } from "../../local/chatwoot/scenarios.ts";
+import { type Answer, send } from "../../local/chatwoot/sender.ts";
+import { serialise } from "../../local/chatwoot/serialise.ts";
+import { contactEvent, messageEvent } from "../fixtures/webhooks.ts";
+import { PREVIOUS_SECRET, SECRET, signed } from "../functions/door.ts";
+import { useWebhookDoor } from "./webhook.support.ts";
+
+const door = useWebhookDoor();
+const agents: Agent[] = [];
+
+beforeEach(() => door.clear());
+afterAll(() => Promise.all(agents.map((agent) => agent.close())));
+
+interface Sent {
+  body: string;
+  headers: Record<string, string>;
+}
+
+/** Sends them over so many connections, each of which sends its next when it has its answer. */
+async function flood(deliveries: Sent[], connections: number): Promise<string[]> {
+  const agent = new Agent({ connections, pipelining: 1 });
+  agents.push(agent);
+  const answers: string[] = [];
+  let next = 0;
+  await Promise.all(Array.from({ length: connections }, async () => {
+    while (next < deliveries.length) {
+      const { body, headers } = deliveries[next++];
+      const response = await request(door.url(), { method: "POST", body, headers, dispatcher: agent });
+      const answer = await response.body.json() as { outcome?: string; code?: string };
+      answers.push(`${response.statusCode} ${answer.outcome ?? answer.code}`);
+    }
+  }));
+  return answers;
+}
+
+const tally = (names: string[]) => {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+};
+
+const outcomes = (answers: Answer[]) =>
+  tally(
+    answers.map(({ status, text, error }) => `${status} ${status === 200 ? JSON.parse(text).outcome : error ?? text}`),
+  );
+
+test("one delivery 1,000 times on 50 connections is applied once and stored once", async () => {
+  const body = serialise(messageEvent("message_created"));
+  const copy = { body, headers: { ...signed(body), "x-chatwoot-delivery": "evt-1" } };
+
+  const answers = await flood(Array.from({ length: 1_000 }, () => copy), 50);
+
+  expect(tally(answers)).toEqual({ "200 applied": 1, "200 duplicate": 999 });
+  expect(await door.kept()).toMatchObject([{
+    delivery_id: "evt-1",
+    outcome: "applied",
+    redeliveries: 999,
+    conflicts: 0,
+  }]);
+  expect(await door.counts()).toMatchObject({ "chatwoot.messages": 1, "chatwoot.conversations": 1 });
+});
+
+test("the same delivery id with 200 different bodies at once: one is applied, the others are conflicts", async () => {
+  const deliveries = Array.from({ length: 200 }, (_, number) => {
+    const body = serialise(contactEvent("contact_created", { name: `Name ${number}` }));
+    return { body, headers: { ...signed(body), "x-chatwoot-delivery": "evt-1" } };
+  });
+
+  const answers = await flood(deliveries, 50);
+
+  expect(tally(answers)).toEqual({ "200 applied": 1, "200 duplicate": 199 });
+  const [{ body, redeliveries, conflicts }] = await door.kept();
+  expect({ redeliveries, conflicts }).toEqual({ redeliveries: 199, conflicts: 199 });
+  expect(await door.rows("select name from chatwoot.contacts")).toEqual([{ name: JSON.parse(body.toString()).name }]);
+});
+
+test("while a secret is being changed, webhooks signed with either are taken", async () => {
+  const deliveries = Array.from({ length: 600 }, (_, number) => {
+    const body = serialise(contactEvent("contact_updated", { id: 1 + number, name: `Customer ${number}` }));
+    const headers = signed(body, { secret: number % 2 === 0 ? SECRET : PREVIOUS_SECRET });
+    return { body, headers: { ...headers, "x-chatwoot-delivery": randomUUID() } };
+  });
+
+  expect(tally(await flood(deliveries, 20))).toEqual({ "200 applied": 600 });
+  expect(await door.counts()).toMatchObject({ "inbox.deliveries": 600, "chatwoot.contacts": 600 });
+});
+
+const senderKinds: Record<string, string> = {
+  Contact: "contact",
+  User: "user",
+  AgentBot: "agent_bot",
+  CaptainAssistant: "captain_assistant",
+};
+const kindOf = (kind: string | null) => kind === null ? null : senderKinds[kind] ?? kind;
+const byId = (rows: { id: number }[]) => [...rows].sort((one, other) => one.id - other.id);
+const instant = (text: string | null) => text === null ? null : new Date(text).toISOString();
+
+/** What the installation ends with, in the words of the mirror. */
+function expectedMirror(state: FinalState) {
+  return {
+    contacts: byId(state.contacts),
+    conversations: byId(state.conversations.map(({ assignee_type, ...conversation }) => ({
+      ...conversation,
+      assignee_kind: kindOf(assignee_type),
+      snoozed_until: instant(conversation.snoozed_until),
+      first_reply_created_at: instant(conversation.first_reply_created_at),
+    }))),
+    messages: byId(
+      state.messages.map(({ sender_type, ...message }) => ({ ...message, sender_kind: kindOf(sender_type) })),
+    ),
+  };
+}
+
+async function mirrored() {
+  const json = async (select: string) =>
+    (await door.rows<{ row: unknown }>(`select to_jsonb(facts) as row from (${select}) as facts`)).map(({ row }) =>
+      row
+    );
+  const time = (column: string) =>
+    `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as ${column.split(".").at(-1)}`;
+  return {
+    contacts: await json(`select contact_id as id, name, email, phone_number, identifier, blocked, custom_attributes
+      from chatwoot.contacts order by 1`),
+    conversations: await json(`select conversations.display_id as id, inbox_id, contact_id, status, assignee_kind,
+        assignee_id, team_id, array(select unnest(labels) order by 1) as labels, priority,
+        extract(epoch from waiting_since)::bigint as waiting_since, ${time("snoozed_until")},
+        ${time("first_reply_created_at")},
+        (select jsonb_build_object('rating', rating, 'feedback', feedback_message) from chatwoot.csat_responses
+          where csat_responses.account_id = conversations.account_id
+          and csat_responses.conversation_display_id = conversations.display_id) as csat
+      from chatwoot.conversations order by 1`),
+    messages: await json(
+      `select message_id as id, conversation_display_id as conversation_id, message_type, content_type,
+        content, private, sender_kind, sender_id, source_id, deleted_at is not null as deleted,
+        array(select (attachment ->> 'id')::bigint from jsonb_array_elements(attachments) as attachment) as attachment_ids,
+        delivery_status
+      from chatwoot.messages order by 1`,
+    ),
+  };
+}
+
+test("a whole day of support, ten workers and no order: the mirror ends as the installation did", async () => {
+  const { events, installation } = playDay({ date: "2026-11-20", scenarios: await loadScenarios(), seed: 20 });
+
+  const answers = await send(events, { url: door.url(), secret: SECRET, concurrency: 10 });
+
+  const typing = events.filter(({ name }) => name.startsWith("conversation_typing_")).length;
+  expect(outcomes(answers)).toEqual({ "200 applied": events.length - typing, "200 ignored": typing });
+  expect(await door.counts()).toMatchObject({ "inbox.deliveries": events.length });
+  expect(await mirrored()).toEqual(expectedMirror(installation.finalState()));
+});
+
+test("10,000 events of 200 conversations, shuffled and doubled, end as told once and in order", async () => {
+  const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`load: seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`);
+  const random = createRandom(seed);
+  const { events: told, installation } = historyOf({ conversations: 200, events: 10_000, seed });
+  const events = [...told];
+  const doubled = [...events, ...events];
+  for (let last = doubled.length - 1; last > 0; last--) {
+    const other = random.integer(0, last);
+    [doubled[last], doubled[other]] = [doubled[other], doubled[last]];
+  }
+  const deliveries = doubled.map(({ body, deliveryId }) => ({
+    body,
+    headers: { ...signed(Buffer.from(body)), "x-chatwoot-delivery": deliveryId },
+  }));
+
+  const answers = tally(await flood(deliveries, 16));
+
+  expect(answers["200 duplicate"]).toBe(10_000);
+  expect((answers["200 applied"] ?? 0) + (answers["200 ignored"] ?? 0), JSON.stringify(answers)).toBe(10_000);
+  expect(await door.counts()).toMatchObject({ "inbox.deliveries": 10_000, "chatwoot.conversations": 200 });
+  expect(
+    await door.rows(
+      "select sum(redeliveries)::integer as redeliveries, sum(conflicts)::integer as conflicts from inbox.deliveries",
+    ),
+  )
+    .toEqual([{ redeliveries: 10_000, conflicts: 0 }]);
+  expect(await mirrored()).toEqual(expectedMirror(installation.finalState()));
+}, 180_000);
