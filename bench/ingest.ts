@@ -138,7 +138,7 @@ async function measureAll(bench: Bench, progress: (step: string) => void): Promi
   progress("each hop by itself");
   const webhook = pairs[Math.floor(pairs.length / 2)].webhook;
   printHops(await measureHops(bench));
-  printSpending(webhook);
+  printSpending(webhook, median(pairs.map((pair) => pair.ceiling.perSecond)));
 
   progress("open loop at half of that");
   const half = perSecond / 2;
@@ -261,7 +261,7 @@ function printHops(hops: Hop[]): void {
   );
 }
 
-function printSpending({ spent, seconds, events }: Sample): void {
+function printSpending({ spent, seconds, events }: Sample, ceiling: number): void {
   if (spent.seconds === null) return console.log("\nProcessor time by process is only told by Linux.");
   const parts = Object.entries(spent.seconds).sort(([, one], [, other]) => other - one);
   const total = parts.reduce((sum, [, used]) => sum + used, 0);
@@ -288,6 +288,11 @@ function printSpending({ spent, seconds, events }: Sample): void {
     busy + others > 0.85
       ? `What limits it: the processors, most of all the work of ${largest}.`
       : `What limits it: waiting (disk, locks, the next hop), since the processors have time left; most work: ${largest}.`,
+  );
+  console.log(
+    `At this ceiling a ratio of ${LEAST_RATIO} leaves a webhook ${
+      (cores * 1000 / (LEAST_RATIO * ceiling)).toFixed(3)
+    } ms of processor time in all; it takes ${(total * 1000 / events).toFixed(3)}.`,
   );
 }
 

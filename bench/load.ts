@@ -70,17 +70,20 @@ let history: Iterator<{ deliveryId: string; body: string }>;
 let drawn: Delivery[] = [];
 
 async function follow(order: Order): Promise<Measured | null> {
-  if (order.kind === "run") return measure(order.run);
+  if (order.kind === "run") return await measure(order.run);
   if (order.kind === "draw") drawn = Array.from({ length: order.events }, draw);
   else {
     options = order.options;
     const { conversations, events, seed } = options;
-    // Told so that it ends about now, at the pace of the history: some 20 seconds an event.
-    const start = new Date(Date.now() - events * 20_000);
-    history = historyOf({ conversations, events, seed, start }).events;
+    // At the pace of a busy hour, so that its clock runs about as fast as the one on the wall: at a slower pace every
+    // event would be minutes later than the one before it, and the names it carries due to be stamped anew.
+    const start = new Date(Date.now() - events * MILLISECONDS_AN_EVENT);
+    history = historyOf({ conversations, events, seed, start, longestGap: 10 }).events;
   }
   return null;
 }
+
+const MILLISECONDS_AN_EVENT = 40;
 
 function draw(): Delivery {
   const { done, value } = history.next();
@@ -142,7 +145,7 @@ async function openLoop(total: number, perSecond: number, deliver: Deliver): Pro
   await Promise.all(sent);
 }
 
-function openSender({ target, connections }: Run): Promise<Sender> {
+function openSender({ target, connections }: Run): Promise<Sender> | Sender {
   const now = () => Math.floor(Date.now() / 1000);
   const signed = (delivery: Delivery, secret: string) =>
     signatureHeaders(delivery.body, { secret, timestamp: now(), deliveryId: delivery.id });
@@ -207,11 +210,11 @@ async function openSql(connections: number, query: (delivery: Delivery) => pg.Qu
   };
 }
 
-async function openHttp(
+function openHttp(
   connections: number,
   path: string,
   request: (delivery: Delivery) => { headers: Record<string, string>; body?: string | Buffer },
-): Promise<Sender> {
+): Sender {
   const pool = new Pool(options.apiUrl, { connections });
   return {
     async send(delivery) {

@@ -17,7 +17,7 @@ from analytics.channel_breakdown where account_id = 1 order by conversations des
   },
   {
     title: "The day in numbers",
-    sql: `select day, conversations, incoming_messages as incoming, outgoing_messages as outgoing, private_notes as notes
+    sql: `select day::text, conversations, incoming_messages as incoming, outgoing_messages as outgoing, private_notes as notes
 from analytics.volume_by_day where account_id = 1 order by day desc limit 7`,
     rest: "volume_by_day?account_id=eq.1&order=day.desc&limit=7",
   },

@@ -2,7 +2,6 @@
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { PassThrough } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { errors, type Pool } from "undici";
 import type { FunctionWorker } from "./worker.ts";
 
@@ -41,12 +40,11 @@ const FAILURES = {
 /** Forwards the request; whatever happens the response ends, with the platform's error codes where it failed. */
 export async function forwardTo(worker: FunctionWorker | undefined, exchange: Exchange): Promise<void> {
   if (worker === undefined) return fail("NOT_FOUND", exchange);
-  const waiting = new AbortController();
-  const pool = await Promise.race([
-    worker.connections().catch(() => null),
-    sleep(RESTART_MILLISECONDS, null, { signal: waiting.signal, ref: false }).catch(() => null),
-  ]);
-  waiting.abort();
+  // A plain timer: an aborted sleep throws, which costs a stack trace a request.
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => timer = setTimeout(resolve, RESTART_MILLISECONDS, null).unref());
+  const pool = await Promise.race([worker.connections().catch(() => null), late]);
+  clearTimeout(timer);
   if (pool === null) return fail("BOOT_ERROR", exchange);
 
   const { request, response, slug, log } = exchange;

@@ -61,7 +61,7 @@ language sql stable security invoker set search_path = '' as $$
 $$;
 comment on function ops.setting is 'The account''s value of the setting, or its default; null for a name that does not exist.';
 revoke all on function ops.setting from public, anon, authenticated, service_role;
-grant execute on function ops.setting to authenticated, analyst, service_role;
+grant execute on function ops.setting to authenticated, service_role;
 
 create function ops.set_setting(account_id bigint, name text, value jsonb, as_of timestamptz default now())
 returns jsonb

@@ -388,16 +388,34 @@ $$;
 comment on function chatwoot.merge_fields is
   'Merges the given fields of one row into a table of the mirror, each by its own version; true when a value was taken.';
 
+create function chatwoot.is_known(existing jsonb, record jsonb, version_at timestamptz) returns boolean
 -- Names of accounts, inboxes, agents and teams come with every event. Writing each sighting would make every event of
 -- an account queue for the same few rows, so an unchanged name is stamped anew once a minute of event time. A name
 -- changed back and forth within that minute, and reordered, may stand wrong until the next event carries it again.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_minute_before bigint := (extract(epoch from is_known.version_at) * 1000000)::bigint - 60000000;
+  v_versions jsonb := nullif(is_known.existing -> 'field_versions', 'null');
+begin
+  if v_versions is null and
+    (extract(epoch from (is_known.existing ->> 'version_at')::timestamptz) * 1000000)::bigint < v_minute_before
+  then
+    return is_known.record = '{}';
+  end if;
+  return not exists (
+    select from jsonb_each(is_known.record) as given (name, value)
+    where is_known.existing -> given.name is distinct from given.value
+      or (v_versions is not null and coalesce((v_versions ->> given.name)::bigint < v_minute_before, true)));
+end
+$$;
+comment on function chatwoot.is_known is
+  'Whether each field of the record stands in the existing row, told of at most a minute before this version.';
 
 create function chatwoot.merge_account(account_id bigint, record jsonb, version_at timestamptz) returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
 begin
   if exists (select from chatwoot.accounts as rows where rows.account_id = merge_account.account_id
-    and to_jsonb(rows) @> merge_account.record
-    and rows.version_at >= merge_account.version_at - interval '1 minute')
+    and chatwoot.is_known(to_jsonb(rows), merge_account.record, merge_account.version_at))
   then
     return false;
   end if;
@@ -413,8 +431,7 @@ language plpgsql volatile security invoker set search_path = '' as $$
 begin
   if exists (select from chatwoot.inboxes as rows
     where rows.account_id = merge_inbox.account_id and rows.inbox_id = merge_inbox.inbox_id
-    and to_jsonb(rows) @> merge_inbox.record
-    and rows.version_at >= merge_inbox.version_at - interval '1 minute')
+    and chatwoot.is_known(to_jsonb(rows), merge_inbox.record, merge_inbox.version_at))
   then
     return false;
   end if;
@@ -432,8 +449,7 @@ language plpgsql volatile security invoker set search_path = '' as $$
 begin
   if exists (select from chatwoot.agents as rows
     where rows.account_id = merge_agent.account_id and rows.kind = merge_agent.kind
-    and rows.agent_id = merge_agent.agent_id and to_jsonb(rows) @> merge_agent.record
-    and rows.version_at >= merge_agent.version_at - interval '1 minute')
+    and rows.agent_id = merge_agent.agent_id and chatwoot.is_known(to_jsonb(rows), merge_agent.record, merge_agent.version_at))
   then
     return false;
   end if;
@@ -451,8 +467,7 @@ language plpgsql volatile security invoker set search_path = '' as $$
 begin
   if exists (select from chatwoot.teams as rows
     where rows.account_id = merge_team.account_id and rows.team_id = merge_team.team_id
-    and to_jsonb(rows) @> merge_team.record
-    and rows.version_at >= merge_team.version_at - interval '1 minute')
+    and chatwoot.is_known(to_jsonb(rows), merge_team.record, merge_team.version_at))
   then
     return false;
   end if;

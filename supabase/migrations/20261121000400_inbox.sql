@@ -398,7 +398,9 @@ begin
       hint = 'Once it can be read, read it again: select inbox.replay(…).';
   end if;
   outcome := 'applied';
-  v_version := coalesce(inbox.payload_instant(payload, v_conversation), apply.seen_at);
+  -- A contact's creation and the opening of a widget show no instant. Delivered late they would outrank newer news, so
+  -- they count as older than all that shows one, and among themselves in the order they were signed.
+  v_version := coalesce(inbox.payload_instant(payload, v_conversation), apply.seen_at - interval '1000 years');
 
   if payload #>> '{account,name}' is not null then
     perform chatwoot.merge_account(apply.account_id, jsonb_build_object('name', payload #> '{account,name}'), v_version);
@@ -520,6 +522,8 @@ declare
   v_sha256 bytea := sha256(record.body);
   v_settled record;
 begin
+  -- Copies of a delivery take turns: of two at once that differ, only the one that is kept may reach the mirror.
+  perform pg_advisory_xact_lock(hashtextextended(record.delivery_id, record.account_id));
   if not exists (select from inbox.deliveries where deliveries.account_id = record.account_id
     and deliveries.delivery_id = record.delivery_id)
   then
@@ -530,11 +534,8 @@ begin
     insert into inbox.deliveries (account_id, delivery_id, received_at, signed_at, proof, headers, body, body_sha256,
       event, outcome, reason, note)
     values (record.account_id, record.delivery_id, record.as_of, record.signed_at, record.proof, record.headers,
-      record.body, v_sha256, v_settled.event, v_settled.outcome, v_settled.reason, v_settled.note)
-    on conflict on constraint deliveries_pkey do nothing;
-    if found then
-      return v_settled.outcome;
-    end if;
+      record.body, v_sha256, v_settled.event, v_settled.outcome, v_settled.reason, v_settled.note);
+    return v_settled.outcome;
   end if;
   update inbox.deliveries as existing
   set redeliveries = existing.redeliveries + 1, last_repeated_at = record.as_of,

@@ -82,8 +82,20 @@ test("the last admin of an account stays, and nobody but an admin changes member
     const stranger = await member(sql, 2, "admin");
 
     await sql.as("authenticated", admin, () => sql.throws("OC409", "select api.set_member(1, $1, 'viewer')", [admin]));
-    await sql.as("authenticated", admin, () => sql.throws("OC404", "select api.set_member(1, $1, 'viewer')", [randomUUID()]));
-    await sql.as("authenticated", approver, () => sql.throws("OC403", "select api.set_member(1, $1, 'admin')", [approver]));
-    await sql.as("authenticated", stranger, () => sql.throws("OC403", "select api.set_member(1, $1, 'admin')", [stranger]));
+    await sql.as(
+      "authenticated",
+      admin,
+      () => sql.throws("OC404", "select api.set_member(1, $1, 'viewer')", [randomUUID()]),
+    );
+    await sql.as(
+      "authenticated",
+      approver,
+      () => sql.throws("OC403", "select api.set_member(1, $1, 'admin')", [approver]),
+    );
+    await sql.as(
+      "authenticated",
+      stranger,
+      () => sql.throws("OC403", "select api.set_member(1, $1, 'admin')", [stranger]),
+    );
     await sql.as("anon", null, () => sql.throws("42501", "select api.set_member(1, $1, 'admin')", [stranger]));
   }));

@@ -52,7 +52,11 @@ describe("a decision", () => {
           row(2, 1, { subject: "other account", evidence: { because: "other account" } }),
         ],
       );
-      expect(await sql.value("select decided_at = '2026-11-20T09:00:00.123456Z' from audit.decision_log where account_id = 1 and entry = 2"))
+      expect(
+        await sql.value(
+          "select decided_at = '2026-11-20T09:00:00.123456Z' from audit.decision_log where account_id = 1 and entry = 2",
+        ),
+      )
         .toBe(true);
       expect(await verify(sql)).toEqual([whole(1, 2), whole(2, 1)]);
     }));
@@ -112,21 +116,24 @@ describe("the log is append only", () => {
     await client.query("rollback");
   });
 
-  test.each<Role>(["anon", "authenticated", "service_role", "analyst"])("for %s, who may not add to it either", (role) =>
-    database.rolledBack(async (sql) => {
-      await log(sql, 1, "one");
-      const person = await member(sql, 1, "admin");
+  test.each<Role>(["anon", "authenticated", "service_role", "analyst"])(
+    "for %s, who may not add to it either",
+    (role) =>
+      database.rolledBack(async (sql) => {
+        await log(sql, 1, "one");
+        const person = await member(sql, 1, "admin");
 
-      await sql.as(role, role === "authenticated" ? person : null, async () => {
-        for (const change of CHANGES) await sql.throws("42501", change);
-        await sql.throws("42501", "select audit.log(1, 'a', 's', '{}', 'done')");
-        await sql.throws(
-          "42501",
-          "insert into audit.decision_log (account_id, entry, decided_at, actor, action, subject, evidence, outcome, hash) values (1, 2, now(), 'x', 'x', 'x', '{}', 'x', '')",
-        );
-        await sql.throws("42501", "update audit.chain_heads set entry = 0 where account_id = 1");
-      });
-    }));
+        await sql.as(role, role === "authenticated" ? person : null, async () => {
+          for (const change of CHANGES) await sql.throws("42501", change);
+          await sql.throws("42501", "select audit.log(1, 'a', 's', '{}', 'done')");
+          await sql.throws(
+            "42501",
+            "insert into audit.decision_log (account_id, entry, decided_at, actor, action, subject, evidence, outcome, hash) values (1, 2, now(), 'x', 'x', 'x', '{}', 'x', '')",
+          );
+          await sql.throws("42501", "update audit.chain_heads set entry = 0 where account_id = 1");
+        });
+      }),
+  );
 });
 
 describe("two writers at once", () => {
@@ -142,7 +149,9 @@ describe("two writers at once", () => {
     await one.query("commit");
 
     expect((await waiting).rows).toEqual([{ entry: "2" }]);
-    const { rows } = await one.query("select account_id, entries, first_broken_entry from audit.verify() where account_id in (51, 52)");
+    const { rows } = await one.query(
+      "select account_id, entries, first_broken_entry from audit.verify() where account_id in (51, 52)",
+    );
     expect(rows).toEqual([
       { account_id: "51", entries: "2", first_broken_entry: null },
       { account_id: "52", entries: "1", first_broken_entry: null },
@@ -154,7 +163,10 @@ describe("two writers at once", () => {
 
     await Promise.all(writers.map(async (writer, index) => {
       for (let times = 0; times < 25; times++) {
-        await writer.query("select audit.log($1, 'a', $2, '{}', 'done')", [53 + ((times + index) % 2), `${index}:${times}`]);
+        await writer.query("select audit.log($1, 'a', $2, '{}', 'done')", [
+          53 + ((times + index) % 2),
+          `${index}:${times}`,
+        ]);
       }
     }));
 
@@ -169,7 +181,7 @@ describe("audit.verify finds what someone with every right has done", () => {
   test.each([
     {
       name: "evidence that was changed",
-      change: "update audit.decision_log set evidence = '{\"because\": \"money\"}' where account_id = 1 and entry = 3",
+      change: 'update audit.decision_log set evidence = \'{"because": "money"}\' where account_id = 1 and entry = 3',
       broken: { first_broken_entry: "3", reason: "was changed after it was written" },
     },
     {
@@ -227,7 +239,10 @@ describe("audit.verify finds what someone with every right has done", () => {
     await client.query("begin");
     for (const account of [1, TAMPERED]) {
       for (let entry = 1; entry <= 5; entry++) {
-        await client.query("select audit.log($1, 'a', $2, '{\"because\": \"reasons\"}', 'done')", [account, `s${entry}`]);
+        await client.query("select audit.log($1, 'a', $2, '{\"because\": \"reasons\"}', 'done')", [
+          account,
+          `s${entry}`,
+        ]);
       }
     }
     await client.query("alter table audit.decision_log disable trigger user");
@@ -249,12 +264,18 @@ describe("who reads the log", () => {
 
       await sql.as("authenticated", ada, async () => {
         await sql.resultsEqual("select subject from audit.decision_log", [{ subject: "mine" }]);
-        await sql.resultsEqual("select subject, length(hash) as digits from api.decision_log", [{ subject: "mine", digits: 64 }]);
+        await sql.resultsEqual("select subject, length(hash) as digits from api.decision_log", [{
+          subject: "mine",
+          digits: 64,
+        }]);
         await sql.resultsEqual("select * from api.verify_decision_log()", [whole(1, 1)]);
         await sql.resultsEqual("select * from api.verify_decision_log(2)", []);
       });
       await sql.as("service_role", null, async () => {
-        await sql.resultsEqual("select * from api.verify_decision_log() where account_id in (1, 2)", [whole(1, 1), whole(2, 1)]);
+        await sql.resultsEqual("select * from api.verify_decision_log() where account_id in (1, 2)", [
+          whole(1, 1),
+          whole(2, 1),
+        ]);
       });
     }));
 
@@ -263,7 +284,15 @@ describe("who reads the log", () => {
       await log(sql, 1, "one");
 
       await sql.as(role, null, async () => {
-        for (const from of ["audit.decision_log", "audit.chain_heads", "api.decision_log", "audit.verify()", "api.verify_decision_log()"]) {
+        for (
+          const from of [
+            "audit.decision_log",
+            "audit.chain_heads",
+            "api.decision_log",
+            "audit.verify()",
+            "api.verify_decision_log()",
+          ]
+        ) {
           await sql.throws("42501", `select * from ${from}`);
         }
       });

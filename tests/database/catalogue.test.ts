@@ -13,17 +13,19 @@ import { FAULTS, FUNCTION_GRANTS, MEMBERSHIPS, SCHEMA_GRANTS, TABLE_GRANTS } fro
 const database = useDatabase();
 
 describe("there is not", () => {
-  test.each(FAULTS)("$name", ({ query }) => database.rolledBack(async (sql) => {
-    expect(await sql.rows(query)).toEqual([]);
-  }));
+  test.each(FAULTS)("$name", ({ query }) =>
+    database.rolledBack(async (sql) => {
+      expect(await sql.rows(query)).toEqual([]);
+    }));
 });
 
 describe("were there one, it would be found:", () => {
-  test.each(FAULTS)("$name", ({ query, example }) => database.rolledBack(async (sql) => {
-    await sql.rows(example);
+  test.each(FAULTS)("$name", ({ query, example }) =>
+    database.rolledBack(async (sql) => {
+      await sql.rows(example);
 
-    expect(await sql.rows(query)).not.toEqual([]);
-  }));
+      expect(await sql.rows(query)).not.toEqual([]);
+    }));
 });
 
 // Everything that is granted in our rooms. What is not on these lists is a fault, whoever granted it.
@@ -33,7 +35,10 @@ const CALLERS: Record<string, string[]> = {
   "access.my_role(bigint)": ["authenticated", "service_role"],
   "access.require_role(bigint,access.member_role)": ["authenticated", "service_role"],
   "api.record_webhook(bigint,text,bytea,jsonb,text,timestamp with time zone)": ["service_role"],
-  "api.replay_deliveries(bigint,timestamp with time zone,timestamp with time zone,text[])": ["authenticated", "service_role"],
+  "api.replay_deliveries(bigint,timestamp with time zone,timestamp with time zone,text[])": [
+    "authenticated",
+    "service_role",
+  ],
   "api.set_member(bigint,uuid,access.member_role)": ["authenticated", "service_role"],
   "api.set_setting(bigint,text,jsonb)": ["authenticated", "service_role"],
   "api.verify_decision_log(bigint)": ["authenticated", "service_role"],
@@ -46,7 +51,7 @@ const CALLERS: Record<string, string[]> = {
   ],
   "ops.set_member(bigint,uuid,access.member_role)": ["authenticated", "service_role"],
   "ops.set_setting(bigint,text,jsonb,timestamp with time zone)": ["authenticated", "service_role"],
-  "ops.setting(bigint,text)": ["analyst", "authenticated", "service_role"],
+  "ops.setting(bigint,text)": ["authenticated", "service_role"],
 };
 
 const READERS: Record<string, string[]> = {

@@ -51,7 +51,8 @@ export async function mirror(sql: Querying, { account = 1, whole = false } = {})
   const state: Record<string, unknown[]> = {};
   for (const table of MIRROR) {
     const without = whole ? "" : " - array['version_at', 'digest', 'field_versions']";
-    const query = `select to_jsonb(rows)${without} as row from chatwoot.${table} as rows where account_id = $1 order by 1`;
+    const query =
+      `select to_jsonb(rows)${without} as row from chatwoot.${table} as rows where account_id = $1 order by 1`;
     const found = await rowsOf(sql, query, [account]);
     state[table] = found.map(({ row }) => row);
   }

@@ -2,7 +2,15 @@
 // deliveries at the same moment do not get in each other's way.
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { CANARY, contactEvent, contactUpdated, conversationEvent, messageEvent, START, story } from "../fixtures/webhooks.ts";
+import {
+  CANARY,
+  contactEvent,
+  contactUpdated,
+  conversationEvent,
+  messageEvent,
+  START,
+  story,
+} from "../fixtures/webhooks.ts";
 import { member, type Sql, useDatabase } from "../support/database.ts";
 import { deliver, kept, mirror } from "./deliver.ts";
 
@@ -23,7 +31,9 @@ describe("who can read what was kept", () => {
       await deliverStory(sql);
       await deliver(sql, { id: "dead", body: conversationEvent("conversation_updated", { status: "closed" }) });
       await deliver(sql, { id: "ignored", body: { ...contactEvent("call_started"), token: `${CANARY}-top` } });
-      expect(await sql.value("select bool_or(position(convert_to($1, 'UTF8') in body) > 0) from inbox.deliveries", [CANARY]))
+      expect(
+        await sql.value("select bool_or(position(convert_to($1, 'UTF8') in body) > 0) from inbox.deliveries", [CANARY]),
+      )
         .toBe(true);
 
       const tables = await sql.rows<{ name: string }>(
@@ -43,19 +53,22 @@ describe("who can read what was kept", () => {
       }
     }));
 
-  test.each(["anon", "authenticated", "analyst", "service_role"] as const)("%s reads neither bytes nor headers", (role) =>
-    database.rolledBack(async (sql) => {
-      const person = await member(sql, 1, "admin");
-      await deliver(sql, { id: "d1", body: contactEvent("contact_created") });
+  test.each(["anon", "authenticated", "analyst", "service_role"] as const)(
+    "%s reads neither bytes nor headers",
+    (role) =>
+      database.rolledBack(async (sql) => {
+        const person = await member(sql, 1, "admin");
+        await deliver(sql, { id: "d1", body: contactEvent("contact_created") });
 
-      await sql.as(role, role === "authenticated" ? person : null, async () => {
-        for (const column of ["body", "headers", "last_conflict_sha256", "*"]) {
-          await sql.throws("42501", `select ${column} from inbox.deliveries`);
-        }
-        await sql.throws("42501", "update inbox.deliveries set outcome = 'applied' where true");
-        await sql.throws("42501", "delete from inbox.deliveries where true");
-      });
-    }));
+        await sql.as(role, role === "authenticated" ? person : null, async () => {
+          for (const column of ["body", "headers", "last_conflict_sha256", "*"]) {
+            await sql.throws("42501", `select ${column} from inbox.deliveries`);
+          }
+          await sql.throws("42501", "update inbox.deliveries set outcome = 'applied' where true");
+          await sql.throws("42501", "delete from inbox.deliveries where true");
+        });
+      }),
+  );
 
   test("a member sees what became of their own account's deliveries", () =>
     database.rolledBack(async (sql) => {
@@ -64,7 +77,10 @@ describe("who can read what was kept", () => {
       await deliver(sql, { account: 2, id: "theirs", body: contactEvent("contact_created", { account: { id: 2 } }) });
 
       await sql.as("authenticated", person, async () => {
-        await sql.resultsEqual("select delivery_id, outcome from api.deliveries", [{ delivery_id: "mine", outcome: "applied" }]);
+        await sql.resultsEqual("select delivery_id, outcome from api.deliveries", [{
+          delivery_id: "mine",
+          outcome: "applied",
+        }]);
       });
       await sql.as("anon", null, () => sql.throws("42501", "select * from api.deliveries"));
     }));
@@ -96,7 +112,17 @@ describe("trouble that passes", () => {
 describe("replay", () => {
   const wipe = async (sql: Sql) => {
     // In the order in which rows refer to each other.
-    const tables = ["csat_responses", "messages", "conversations", "contacts", "labels", "teams", "agents", "inboxes", "accounts"];
+    const tables = [
+      "csat_responses",
+      "messages",
+      "conversations",
+      "contacts",
+      "labels",
+      "teams",
+      "agents",
+      "inboxes",
+      "accounts",
+    ];
     for (const table of tables) await sql.rows(`delete from chatwoot.${table} where account_id = 1`);
   };
 
@@ -195,12 +221,16 @@ describe("retention", () => {
       receivedAt: daysBefore(days),
     });
   const purged = (sql: Sql) =>
-    sql.rows("select account_id::integer as account, delivery_id as days from inbox.deliveries where purged_at is not null order by 1, 2");
+    sql.rows(
+      "select account_id::integer as account, delivery_id as days from inbox.deliveries where purged_at is not null order by 1, 2",
+    );
 
   test("keeps the bytes for as many days as each account has chosen, 35 by itself", () =>
     database.rolledBack(async (sql) => {
       for (const account of [1, 2, 3]) for (const days of [9, 11, 35, 36]) await old(sql, account, days);
-      await sql.rows("select ops.set_setting(2, 'raw_retention_days', '10'), ops.set_setting(3, 'raw_retention_days', '3650')");
+      await sql.rows(
+        "select ops.set_setting(2, 'raw_retention_days', '10'), ops.set_setting(3, 'raw_retention_days', '3650')",
+      );
 
       expect(await sql.value("select inbox.purge_bodies($1)", [AS_OF])).toBe("4");
 
@@ -277,6 +307,23 @@ describe("at the same moment", () => {
 
     expect(await second).toBe("duplicate");
     expect(await kept(one, delivery.id)).toMatchObject({ outcome: "applied", redeliveries: 1, conflicts: 0 });
+  });
+
+  test("of two that differ under the same id only the one that is kept reaches the mirror", async () => {
+    const [one, two] = await Promise.all([database.connect(), database.connect()]);
+    const id = randomUUID();
+    const of = (name: string, contact: number) =>
+      contactUpdated(10, { account: { id: 44, name: "Acme Outdoor" }, name, id: contact });
+
+    await one.query("begin");
+    expect(await deliver(one, { account: 44, id, body: of("Dana", 205) })).toBe("applied");
+    const second = deliver(two, { account: 44, id, body: of("Mallory", 206) });
+    await database.untilWaiting(two);
+    await one.query("commit");
+
+    expect(await second).toBe("duplicate");
+    expect(await kept(one, id)).toMatchObject({ redeliveries: 1, conflicts: 1 });
+    expect((await mirror(one, { account: 44 })).contacts).toMatchObject([{ name: "Dana" }]);
   });
 
   test("when the first is rolled back, the second is applied", async () => {

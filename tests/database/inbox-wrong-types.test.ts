@@ -1,7 +1,15 @@
 // Payloads in which anything may stand anywhere: recording them never fails, and nothing but the right stays behind.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { CANARY, type Payload, privateNote, story, typing, widgetTriggered, conversation } from "../fixtures/webhooks.ts";
+import {
+  CANARY,
+  conversation,
+  type Payload,
+  privateNote,
+  story,
+  typing,
+  widgetTriggered,
+} from "../fixtures/webhooks.ts";
 import { useDatabase } from "../support/database.ts";
 
 const database = useDatabase();
@@ -13,9 +21,43 @@ const TEMPLATES = [...story(), privateNote(), typing(), widgetTriggered({ curren
 
 // Values that have broken readers before, and then whatever fast-check comes up with.
 const wrongValue = fc.oneof(
-  fc.constantFrom<unknown>(null, true, false, "", " ", "null", "x", 0, -1, 1.5, 1e300, 2 ** 53, 2 ** 63, "9223372036854775808"),
-  fc.constantFrom<unknown>("now", "infinity", "2026-13-45T99:99:99Z", "0000-00-00T00:00:00Z", 1e15, "999999999999.5", "NaN"),
-  fc.constantFrom<unknown>([], {}, [null], [[]], [{}], { id: null }, { id: "x" }, { id: {} }, [1, "a", { id: [] }], "x".repeat(5_000)),
+  fc.constantFrom<unknown>(
+    null,
+    true,
+    false,
+    "",
+    " ",
+    "null",
+    "x",
+    0,
+    -1,
+    1.5,
+    1e300,
+    2 ** 53,
+    2 ** 63,
+    "9223372036854775808",
+  ),
+  fc.constantFrom<unknown>(
+    "now",
+    "infinity",
+    "2026-13-45T99:99:99Z",
+    "0000-00-00T00:00:00Z",
+    1e15,
+    "999999999999.5",
+    "NaN",
+  ),
+  fc.constantFrom<unknown>(
+    [],
+    {},
+    [null],
+    [[]],
+    [{}],
+    { id: null },
+    { id: "x" },
+    { id: {} },
+    [1, "a", { id: [] }],
+    "x".repeat(5_000),
+  ),
   fc.jsonValue({ maxDepth: 3 }),
 );
 

@@ -12,7 +12,7 @@ import {
   widgetTriggered,
 } from "../fixtures/webhooks.ts";
 import { type Sql, useDatabase } from "../support/database.ts";
-import { countOf, deliver, kept, mirror, MIRROR } from "./deliver.ts";
+import { countOf, deliver, kept, MIRROR, mirror } from "./deliver.ts";
 
 const database = useDatabase();
 
@@ -127,7 +127,8 @@ describe("what becomes of a delivery", () => {
       await expectEmptyMirror(sql);
     }));
 
-  const nested = (depth: number) => '{"event":"contact_created","id":1,"deep":'.concat("[".repeat(depth), "]".repeat(depth), "}");
+  const nested = (depth: number) =>
+    '{"event":"contact_created","id":1,"deep":'.concat("[".repeat(depth), "]".repeat(depth), "}");
 
   test.each([
     { name: "bytes that are not UTF-8", body: Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), reason: /not UTF-8/ },
@@ -143,7 +144,11 @@ describe("what becomes of a delivery", () => {
     { name: "null", body: "null", reason: /not an object/ },
     { name: "a JSON array", body: `[${JSON.stringify(contactEvent("contact_created"))}]`, reason: /not an object/ },
     { name: "a depth of 100,000", body: nested(100_000), reason: /nested too deep/ },
-    { name: "the number 1e200000", body: '{"event":"contact_created","id":1e200000}', reason: /number that is too large/ },
+    {
+      name: "the number 1e200000",
+      body: '{"event":"contact_created","id":1e200000}',
+      reason: /number that is too large/,
+    },
     { name: "a 20-digit id", body: '{"event":"contact_created","id":12345678901234567890}', reason: /^22003/ },
     { name: "a fraction as id", body: { event: "contact_created", id: 1.5 }, reason: /^22P02/ },
     { name: "a negative id", body: { event: "contact_created", id: -1 }, reason: /^23514/ },
@@ -184,7 +189,10 @@ describe("what becomes of a delivery", () => {
       name: "keys that are dangerous elsewhere",
       body: '{"event":"contact_created","id":1,"__proto__":{"id":9},"constructor":{"prototype":{"id":9}}}',
     },
-    { name: "a key given twice, of which the last counts", body: '{"event":"x","event":"contact_created","id":9,"id":1}' },
+    {
+      name: "a key given twice, of which the last counts",
+      body: '{"event":"x","event":"contact_created","id":9,"id":1}',
+    },
     { name: "keys nobody knows", body: contactEvent("contact_created", { id: 1, new_in_version_9: { a: [1] } }) },
     { name: "keys that are missing", body: { event: "contact_created", id: 1 } },
     { name: "white space around it", body: '\r\n\t {"event":"contact_created","id":1}\n' },
@@ -212,7 +220,12 @@ describe("what people write but jsonb refuses", () => {
     { name: "U+0000", written: String.raw`a\u0000b`, read: "a\ufffdb", noted: true },
     { name: "a lone high surrogate", written: String.raw`a\ud83db`, read: "a\ufffdb", noted: true },
     { name: "a lone low surrogate", written: String.raw`a\udE00b`, read: "a\ufffdb", noted: true },
-    { name: "two high surrogates and a low one", written: String.raw`\ud83d\ud83d\ude00`, read: "\ufffd\u{1f600}", noted: true },
+    {
+      name: "two high surrogates and a low one",
+      written: String.raw`\ud83d\ud83d\ude00`,
+      read: "\ufffd\u{1f600}",
+      noted: true,
+    },
     { name: "surrogates the wrong way round", written: String.raw`\ude00\ud83d`, read: "\ufffd\ufffd", noted: true },
     { name: "a pair beside U+0000", written: String.raw`\ud83d\ude00\u0000`, read: "\u{1f600}\ufffd", noted: true },
     { name: "a pair", written: String.raw`\ud83d\ude00`, read: "\u{1f600}", noted: false },
@@ -224,7 +237,12 @@ describe("what people write but jsonb refuses", () => {
       noted: true,
     },
     { name: "an escaped control character", written: String.raw`\u0001\n`, read: "\u0001\n", noted: false },
-    { name: "an escaped control character beside U+0000", written: String.raw`\u0001\u0000`, read: "\u0001\ufffd", noted: true },
+    {
+      name: "an escaped control character beside U+0000",
+      written: String.raw`\u0001\u0000`,
+      read: "\u0001\ufffd",
+      noted: true,
+    },
   ])("$name reads as it must, and is applied", ({ written, read, noted }) =>
     database.rolledBack(async (sql) => {
       const body = `{"event":"contact_created","id":1,"name":"${written}"}`;
@@ -256,7 +274,10 @@ describe("a payload of another account than the secret's", () => {
     },
     {
       place: "messages[0].account_id",
-      body: conversationEvent("conversation_created", { account: undefined, messages: [nestedMessage({ account_id: 2 })] }),
+      body: conversationEvent("conversation_created", {
+        account: undefined,
+        messages: [nestedMessage({ account_id: 2 })],
+      }),
     },
     {
       place: "conversation.messages[0].account_id",
@@ -278,7 +299,10 @@ describe("a payload of another account than the secret's", () => {
       body: widgetTriggered({ account: undefined, current_conversation: conversation({ account: other }) }),
     },
     { place: "account.id as text", body: contactEvent("contact_created", { account: { id: "2" } }) },
-    { place: "account.id beyond 2^63", body: contactEvent("contact_created", { account: { id: "92233720368547758080" } }) },
+    {
+      place: "account.id beyond 2^63",
+      body: contactEvent("contact_created", { account: { id: "92233720368547758080" } }),
+    },
     {
       place: "working_hours[0].account_id",
       body: inboxEvent("inbox_updated", {
@@ -292,9 +316,15 @@ describe("a payload of another account than the secret's", () => {
     },
     {
       place: "user.account.id",
-      body: typing({ conversation: conversation({ account: undefined, messages: [] }), user: { id: 205, account: other } }),
+      body: typing({
+        conversation: conversation({ account: undefined, messages: [] }),
+        user: { id: 205, account: other },
+      }),
     },
-    { place: "account.id of an event that is ignored", body: typing({ conversation: conversation({ account: other }) }) },
+    {
+      place: "account.id of an event that is ignored",
+      body: typing({ conversation: conversation({ account: other }) }),
+    },
   ])("is refused and nothing of it kept: $place", ({ body }) =>
     database.rolledBack(async (sql) => {
       expect(await deliver(sql, { id: "d1", body })).toBe("refused");
@@ -330,19 +360,41 @@ describe("the door's call", () => {
       ]);
     }));
 
-  test.each(["anon", "authenticated", "analyst"] as const)("%s may not record", (role) =>
-    database.rolledBack(async (sql) => {
-      for (const call of ["api.record_webhook(1, 'x', '', '{}', 'signature', null)", "inbox.record(1, 'x', '', '{}', 'signature', null)"]) {
-        await sql.as(role, null, () => sql.throws("42501", `select ${call}`));
-      }
-    }));
+  test.each(["anon", "authenticated", "analyst"] as const)(
+    "%s may not record",
+    (role) =>
+      database.rolledBack(async (sql) => {
+        for (
+          const call of [
+            "api.record_webhook(1, 'x', '', '{}', 'signature', null)",
+            "inbox.record(1, 'x', '', '{}', 'signature', null)",
+          ]
+        ) {
+          await sql.as(role, null, () => sql.throws("42501", `select ${call}`));
+        }
+      }),
+  );
 
   test.each([
     { name: "no account", account: "null", id: "'x'", body: "''::bytea", headers: "'{}'", sqlstate: "23502" },
     { name: "account 0", account: "0", id: "'x'", body: "'{}'::bytea", headers: "'{}'", sqlstate: "23514" },
-    { name: "an id of 201 characters", account: "1", id: "repeat('x', 201)", body: "'{}'::bytea", headers: "'{}'", sqlstate: "23514" },
+    {
+      name: "an id of 201 characters",
+      account: "1",
+      id: "repeat('x', 201)",
+      body: "'{}'::bytea",
+      headers: "'{}'",
+      sqlstate: "23514",
+    },
     { name: "an empty id", account: "1", id: "''", body: "'{}'::bytea", headers: "'{}'", sqlstate: "23514" },
-    { name: "headers that are no object", account: "1", id: "'x'", body: "'{}'::bytea", headers: "'[]'", sqlstate: "23514" },
+    {
+      name: "headers that are no object",
+      account: "1",
+      id: "'x'",
+      body: "'{}'::bytea",
+      headers: "'[]'",
+      sqlstate: "23514",
+    },
     {
       name: "a body over 1 MiB",
       account: "1",
@@ -351,10 +403,13 @@ describe("the door's call", () => {
       headers: "'{}'",
       sqlstate: "23514",
     },
-  ])("a caller's own mistake is an error and stores nothing: $name", ({ account, id, body, headers, sqlstate }) =>
-    database.rolledBack(async (sql) => {
-      await sql.throws(sqlstate, `select inbox.record(${account}, ${id}, ${body}, ${headers}, 'signature', null)`);
+  ])(
+    "a caller's own mistake is an error and stores nothing: $name",
+    ({ account, id, body, headers, sqlstate }) =>
+      database.rolledBack(async (sql) => {
+        await sql.throws(sqlstate, `select inbox.record(${account}, ${id}, ${body}, ${headers}, 'signature', null)`);
 
-      expect(await countOf(sql, "inbox.deliveries")).toBe(0);
-    }));
+        expect(await countOf(sql, "inbox.deliveries")).toBe(0);
+      }),
+  );
 });

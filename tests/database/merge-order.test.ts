@@ -11,7 +11,12 @@ type Row = Record<string, unknown>;
 const text = fc.constantFrom(null, "", "a", "b", "ä");
 const flag = fc.constantFrom(null, true, false);
 const id = fc.constantFrom<unknown>(null, 1, 7, "12");
-const instant = fc.constantFrom<unknown>(null, "2026-11-20T09:00:00Z", "2026-11-20T10:00:00+01:00", "2026-11-20T09:00:00.5Z");
+const instant = fc.constantFrom<unknown>(
+  null,
+  "2026-11-20T09:00:00Z",
+  "2026-11-20T10:00:00+01:00",
+  "2026-11-20T09:00:00.5Z",
+);
 const json = fc.constantFrom<unknown>(null, {}, { a: 1 }, { a: 1.0, b: [2] });
 
 /** Fields that come together or not at all are in one group. */
@@ -19,7 +24,10 @@ const single = (fields: Record<string, fc.Arbitrary<unknown>>) =>
   Object.entries(fields).map(([name, value]) => fc.record({ [name]: value }) as fc.Arbitrary<Row>);
 
 const pair = (kind: string, kinds: string[], key: string) =>
-  fc.constantFrom<Row>({ [kind]: null, [key]: null }, ...kinds.flatMap((name) => [3, 7].map((number) => ({ [kind]: name, [key]: number }))));
+  fc.constantFrom<Row>(
+    { [kind]: null, [key]: null },
+    ...kinds.flatMap((name) => [3, 7].map((number) => ({ [kind]: name, [key]: number }))),
+  );
 
 interface Kind {
   table: string;
@@ -119,7 +127,8 @@ const KINDS: Record<string, Kind> = {
         created_at: instant,
       }),
     ],
-    merge: `chatwoot.merge_message($1, 9001, '{"conversation_display_id": 42}' || $2::jsonb, $3, $4::jsonb ->> 'delivery_status',
+    merge:
+      `chatwoot.merge_message($1, 9001, '{"conversation_display_id": 42}' || $2::jsonb, $3, $4::jsonb ->> 'delivery_status',
       ($4::jsonb ->> 'updated_at')::timestamptz, ($4::jsonb ->> 'deleted_at')::timestamptz)`,
     further: fc.record({
       delivery_status: fc.constantFrom(null, "sent", "delivered", "read", "failed"),
@@ -177,7 +186,7 @@ async function mergeAll(sql: Sql, kind: Kind, records: Merged[]): Promise<Row> {
   );
 }
 
-test.each(Object.entries(KINDS))("a row of an %s ends the same in any order, doubled or not", async (_, kind) => {
+test.each(Object.entries(KINDS))("a row of kind %s ends the same in any order, doubled or not", async (_, kind) => {
   const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
 
   await fc.assert(
@@ -200,7 +209,7 @@ test.each(Object.entries(KINDS))("a row of an %s ends the same in any order, dou
   );
 });
 
-test.each(Object.entries(KINDS))("of each field of an %s the newest value stays", async (_, kind) => {
+test.each(Object.entries(KINDS))("of each field of kind %s the newest value stays", async (_, kind) => {
   const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
   const distinct = fc.uniqueArray(recordsOf(kind).map((records) => records[0]), {
     selector: ({ version }) => version,
@@ -216,7 +225,10 @@ test.each(Object.entries(KINDS))("of each field of an %s the newest value stays"
         const oldestFirst = records.toSorted((one, other) => one.version < other.version ? -1 : 1);
         const newest: Row = Object.assign({}, ...oldestFirst.map(({ record }) => record));
         // Written by the table's own types, as the row is.
-        const expected = await sql.value<Row>(`select to_jsonb(jsonb_populate_record(null::chatwoot.${kind.table}, $1))`, [newest]);
+        const expected = await sql.value<Row>(
+          `select to_jsonb(jsonb_populate_record(null::chatwoot.${kind.table}, $1))`,
+          [newest],
+        );
         for (const field of Object.keys(newest)) expect(row[field], field).toEqual(expected[field]);
       })),
     { seed, numRuns: 25 },

@@ -78,7 +78,10 @@ test(`${EVENTS} events of ${CONVERSATIONS} conversations, shuffled and doubled, 
   const found = await mirror(several[0]);
   for (const [table, rows] of Object.entries(expected)) {
     expect(rows.length, `rows of ${table}`).toBeGreaterThan(0);
-    expect(rows.map((row, index) => [row, found[table][index]]).filter((pair) => !isDeepStrictEqual(pair[0], pair[1])), table).toEqual([]);
+    expect(
+      rows.map((row, index) => [row, found[table][index]]).filter((pair) => !isDeepStrictEqual(pair[0], pair[1])),
+      table,
+    ).toEqual([]);
   }
 
   const truth = history.installation.finalState();

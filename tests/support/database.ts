@@ -28,7 +28,9 @@ export class Sql {
 
   /** Does the work as that role, signed in as that user, as a request of the Data API would; then returns to postgres. */
   async as<Value>(role: Role, user: string | null, work: () => Promise<Value>): Promise<Value> {
-    const claims = role === "analyst" || role === "postgres" ? "" : JSON.stringify({ role, ...(user ? { sub: user } : {}) });
+    const claims = role === "analyst" || role === "postgres"
+      ? ""
+      : JSON.stringify({ role, ...(user ? { sub: user } : {}) });
     await this.client.query("select set_config('request.jwt.claims', $1, true)", [claims]);
     await this.client.query(`set local role ${role}`);
     try {
@@ -40,7 +42,11 @@ export class Sql {
   }
 
   /** Asserts that the statement fails with this SQLSTATE, and leaves the transaction usable. Returns the error. */
-  async throws(sqlstate: string, text: string, values: unknown[] = []): Promise<Error & { code?: string; hint?: string }> {
+  async throws(
+    sqlstate: string,
+    text: string,
+    values: unknown[] = [],
+  ): Promise<Error & { code?: string; hint?: string }> {
     await this.client.query("savepoint before_failure");
     try {
       const result = await this.client.query(text, values);
@@ -90,7 +96,9 @@ export interface TestDatabase {
   rolledBack(work: (sql: Sql) => Promise<void>): Promise<void>;
   /** A further connection, for work that commits; closed at the end of the file. */
   connect(as?: "postgres" | "supabase_admin"): Promise<Client>;
-  /** Returns once that connection waits for a lock that another one holds. */
+  /** Whether that connection waits for a lock that another one holds. */
+  isWaiting(client: Client): Promise<boolean>;
+  /** Returns once it does. */
   untilWaiting(client: Client): Promise<void>;
 }
 
@@ -117,6 +125,14 @@ export function useDatabase(): TestDatabase {
     await client.connect();
     await client.query(sql).finally(() => client.end());
   };
+  let watcher: Client | undefined;
+  const isWaiting = async (client: Client) => {
+    // The number of a connection's process is not in the types of pg, yet documented.
+    const { processID } = client as Client & { processID: number };
+    watcher ??= await connect("supabase_admin");
+    const waiting = "select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
+    return (await watcher.query(waiting, [processID])).rowCount !== 0;
+  };
   let main: Client;
   beforeAll(async () => {
     await onServer(`create database ${name} template ${TEMPLATE} owner postgres`);
@@ -130,12 +146,9 @@ export function useDatabase(): TestDatabase {
     url: urlAs("postgres"),
     adminUrl: urlAs("supabase_admin"),
     connect,
+    isWaiting,
     async untilWaiting(client) {
-      // The number of a connection's process is not in the types of pg, yet documented.
-      const { processID } = client as Client & { processID: number };
-      const watcher = await connect("supabase_admin");
-      const waiting = "select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
-      while ((await watcher.query(waiting, [processID])).rowCount === 0);
+      while (!await isWaiting(client));
     },
     async rolledBack(work) {
       await main.query("begin");

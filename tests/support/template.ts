@@ -7,7 +7,6 @@ import { startPostgres } from "../../local/postgres/server.ts";
 import { removeHome, temporaryHome } from "../../local/scratch.ts";
 import { readSettings } from "../../local/settings.ts";
 
-
 declare module "vitest" {
   export interface ProvidedContext {
     /** The superuser's URL of the server; its database is not to be used. */
