@@ -73,11 +73,14 @@ export async function ingest({ quick }: BenchOptions): Promise<boolean> {
   const home = await mkdtemp(join(tmpdir(), "occ-bench-"));
   const progress = (step: string) => console.error(`… ${step}`);
   const stops: (() => Promise<void>)[] = [];
-  const stop = async () => {
-    for (const end of stops.splice(0).reverse()) await end();
+  const end = async () => {
+    for (const stop of stops.splice(0).reverse()) await stop();
     await removePostgres(home);
     await rm(home, { recursive: true, force: true });
   };
+  // Asked twice after a Ctrl-C: by the signal, and by the measurement it cuts short.
+  let ending: Promise<void> | null = null;
+  const stop = () => ending ??= end();
   // Once: a second Ctrl-C ends at once, and Postgres's watchdog stops what is left.
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => void stop().finally(() => process.exit(1)));
@@ -204,13 +207,14 @@ async function measurePairs(bench: Bench): Promise<Pair[]> {
 
 function printPairs(pairs: Pair[], ratio: number): void {
   console.log(`\nThroughput on ${CONNECTIONS} connections, events/s (the same bytes on both sides of a pair)\n`);
-  printTable(["pair", "bytes", "ceiling", "webhooks", "ratio"], [
+  printTable(["pair", "bytes", "ceiling", "webhooks", "ratio", "others"], [
     ...pairs.map(({ ceiling, webhook }, index) => ({
       pair: index + 1,
       bytes: webhook.bytes.toFixed(0),
       ceiling: ceiling.perSecond.toFixed(0),
       webhooks: webhook.perSecond.toFixed(0),
       ratio: (webhook.perSecond / ceiling.perSecond).toFixed(3),
+      others: share(Math.max(othersOf(ceiling), othersOf(webhook))),
     })),
     { pair: "median", ratio: ratio.toFixed(3), ...medians(pairs) },
   ]);
@@ -261,7 +265,8 @@ function printHops(hops: Hop[]): void {
   );
 }
 
-function printSpending({ spent, seconds, events }: Sample, ceiling: number): void {
+function printSpending(webhook: Sample, ceiling: number): void {
+  const { spent, seconds, events } = webhook;
   if (spent.seconds === null) return console.log("\nProcessor time by process is only told by Linux.");
   const parts = Object.entries(spent.seconds).sort(([, one], [, other]) => other - one);
   const total = parts.reduce((sum, [, used]) => sum + used, 0);
@@ -271,17 +276,14 @@ function printSpending({ spent, seconds, events }: Sample, ceiling: number): voi
     ...parts.map(([name, used]) => ({
       process: name,
       milliseconds: (used * 1000 / events).toFixed(3),
-      share: `${(used * 100 / total).toFixed(0)} %`,
+      share: share(used / total),
     })),
     { process: "all", milliseconds: (total * 1000 / events).toFixed(3), share: "" },
   ]);
   const busy = total / seconds / cores;
-  const others = Math.max(spent.busySeconds - total, 0) / seconds / cores;
+  const others = othersOf(webhook);
   console.log(
-    `\nThese kept ${cores} processors busy to ${
-      (busy * 100).toFixed(0)
-    } % (everything else on the machine, the kernel's ` +
-      `own work included: ${(others * 100).toFixed(0)} %).`,
+    `\nThese kept ${cores} processors busy to ${share(busy)}, everything else on the machine to ${share(others)}.`,
   );
   const [[largest]] = parts;
   console.log(
@@ -296,7 +298,16 @@ function printSpending({ spent, seconds, events }: Sample, ceiling: number): voi
   );
 }
 
+/** How much of the processors something else kept busy meanwhile, from 0 to 1: what makes a run worth nothing. */
+function othersOf({ spent, seconds }: Sample): number {
+  const ours = Object.values(spent.seconds ?? {}).reduce((sum, used) => sum + used, 0);
+  return spent.seconds === null ? 0 : Math.max(spent.busySeconds - ours, 0) / seconds / cpus().length;
+}
+
+const share = (part: number) => `${(part * 100).toFixed(0)} %`;
+
 interface Latency {
+  others: number;
   p50: number;
   p99: number;
   most: number;
@@ -316,6 +327,7 @@ async function measureOpenLoop(bench: Bench, perSecond: number): Promise<Latency
     p99: middle(({ milliseconds }) => percentile(milliseconds, 99)),
     most: middle(({ milliseconds }) => percentile(milliseconds, 100)),
     reached: middle((one) => one.perSecond),
+    others: middle(othersOf),
   };
 }
 
@@ -324,13 +336,14 @@ function printOpenLoops(rows: (Latency & { deliveries: number })[], perSecond: n
     `\nOpen loop, ${perSecond.toFixed(0)} webhooks/s at random moments: milliseconds from the moment each was due\n`,
   );
   printTable(
-    ["deliveries in the inbox", "events/s", "p50", "p99", "longest"],
+    ["deliveries in the inbox", "events/s", "p50", "p99", "longest", "others"],
     rows.map((row) => ({
       "deliveries in the inbox": row.deliveries,
       "events/s": row.reached.toFixed(0),
       p50: row.p50.toFixed(1),
       p99: row.p99.toFixed(1),
       longest: row.most.toFixed(1),
+      others: share(row.others),
     })),
   );
 }
@@ -374,6 +387,7 @@ async function describeMachine({ database, size }: Bench): Promise<void> {
       `shared_buffers ${postgres.shared_buffers}).`,
   );
   console.log("Sender, gateway, function and Postgres share these processors; one sender process serves both sides.");
+  console.log('"others": how busy everything else kept the processors meanwhile. Measure again where that is much.');
   if (size === QUICK) console.log("A quick run: too short for its numbers to mean anything.");
 }
 

@@ -43,7 +43,7 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== wanted) {
     shell: process.platform === "win32",
   });
   if (installed.status !== 0) {
-    stop('The packages could not be installed (see above): check the network to your npm registry and try again.');
+    stop("The packages could not be installed (see above): check the network to your npm registry and try again.");
   }
   writeFileSync(stamp, wanted);
 }

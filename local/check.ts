@@ -19,23 +19,48 @@ const CHECKS: Record<string, () => Promise<void>> = {
   // Generated types and the data dictionary.
   "generated": () => node("docs/generate.ts", "--check"),
   "docs-examples": () => run(process.execPath, ["node_modules/vitest/vitest.mjs", "run", "tests/docs"]),
-  "advisors": () => withScratchPostgres(projectRoot, async (postgres) => {
-    // Else the advisor does not know which schemas are exposed, and looks at none.
-    await admin(postgres.adminUrl, "alter role authenticator set pgrst.db_schemas = 'api, analytics'");
-    console.log(await supabase(projectRoot, ["db", "advisors", `--remote=${postgres.url}`, "--level", "warn", "--fail-on", "warn"]));
-  }),
+  "advisors": () =>
+    withScratchPostgres(projectRoot, async (postgres) => {
+      // Else the advisor does not know which schemas are exposed, and looks at none.
+      await admin(postgres.adminUrl, "alter role authenticator set pgrst.db_schemas = 'api, analytics'");
+      console.log(
+        await supabase(projectRoot, [
+          "db",
+          "advisors",
+          `--remote=${postgres.url}`,
+          "--level",
+          "warn",
+          "--fail-on",
+          "warn",
+        ]),
+      );
+    }),
   // Needs a Postgres with plpgsql_check, so it is not part of a plain `npm run check`: OCC_POSTGRES_BIN names its folder.
   ...(process.env.OCC_POSTGRES_BIN
     ? {
-      "db-lint": () => withScratchPostgres(projectRoot, async (postgres) => {
-        console.log(await supabase(projectRoot, [
-          ...["db", "lint", `--remote=${postgres.url}`, "--schema", ROOMS, "--level", "warning", "--fail-on", "warning"],
-        ]));
-      }, {
-        binaries: process.env.OCC_POSTGRES_BIN,
-        settings: { shared_preload_libraries: "pg_cron" },
-        prepare: "create extension pg_cron; grant usage on schema cron to postgres; create extension plpgsql_check with schema extensions;",
-      }),
+      "db-lint": () =>
+        withScratchPostgres(projectRoot, async (postgres) => {
+          console.log(
+            await supabase(projectRoot, [
+              ...[
+                "db",
+                "lint",
+                `--remote=${postgres.url}`,
+                "--schema",
+                ROOMS,
+                "--level",
+                "warning",
+                "--fail-on",
+                "warning",
+              ],
+            ]),
+          );
+        }, {
+          binaries: process.env.OCC_POSTGRES_BIN,
+          settings: { shared_preload_libraries: "pg_cron" },
+          prepare:
+            "create extension pg_cron; grant usage on schema cron to postgres; create extension plpgsql_check with schema extensions;",
+        }),
     }
     : {}),
 };
@@ -58,7 +83,11 @@ async function main(): Promise<void> {
       else if (!(error instanceof Failure)) console.error(error);
     }
   }
-  console.log(`\nChecks: ${names.length - failed.length} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.join(", ")}` : ""}`);
+  console.log(
+    `\nChecks: ${names.length - failed.length} passed, ${failed.length} failed${
+      failed.length > 0 ? `: ${failed.join(", ")}` : ""
+    }`,
+  );
   process.exitCode = failed.length > 0 ? 1 : 0;
 }
 
@@ -66,7 +95,11 @@ async function main(): Promise<void> {
 class Failure extends Error {}
 
 async function run(command: string, args: string[]): Promise<void> {
-  const result = await execa(command, args, { cwd: projectRoot, stdio: ["ignore", "inherit", "inherit"], reject: false });
+  const result = await execa(command, args, {
+    cwd: projectRoot,
+    stdio: ["ignore", "inherit", "inherit"],
+    reject: false,
+  });
   if (result.exitCode !== 0) throw new Failure();
 }
 

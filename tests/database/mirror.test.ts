@@ -384,8 +384,8 @@ describe("rows are taken in one order, so that two events never wait for each ot
   const ORDER = [
     "accounts",
     "inboxes where inbox_id = 3",
-    "agents where agent_id = 7",
     "teams where team_id = 2",
+    "agents where agent_id = 7",
     "contacts where contact_id = 205",
     "contacts where contact_id = 206",
     "conversations where display_id = 42",
@@ -423,16 +423,19 @@ describe("rows are taken in one order, so that two events never wait for each ot
       await holder.query(`select from chatwoot.${row} for update`);
       let isDone = false;
       const delivery = deliver(sender, { id: `d${next++}`, body: news()[name]() }).finally(() => isDone = true);
-      while (!isDone && !await database.isWaiting(sender));
-      if (!isDone) {
-        waits++;
-        // Whoever waits for a row holds none that comes after it.
-        for (const later of ORDER.slice(place + 1)) {
-          const free = await other.query(`select from chatwoot.${later} for update skip locked`);
-          expect(free.rowCount, `${later} while waiting for ${row}`).toBe(1);
+      try {
+        while (!isDone && !await database.isWaiting(sender));
+        if (!isDone) {
+          waits++;
+          // Whoever waits for a row holds none that comes after it.
+          for (const later of ORDER.slice(place + 1)) {
+            const free = await other.query(`select from chatwoot.${later} for update skip locked`);
+            expect(free.rowCount, `${later} while waiting for ${row}`).toBe(1);
+          }
         }
+      } finally {
+        await holder.query("rollback");
       }
-      await holder.query("rollback");
       expect(await delivery).toBe("applied");
     }
 

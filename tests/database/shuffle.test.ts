@@ -90,7 +90,7 @@ test(`${EVENTS} events of ${CONVERSATIONS} conversations, shuffled and doubled, 
     expect(differences(await told(client, MESSAGES), truth.messages.map(withoutSurveyLink))).toEqual([]);
     expect(differences(await told(client, STANDING), truth.conversations)).toEqual([]);
   }
-});
+}, 180_000);
 
 /** The link is only in one of the two shapes of a message, and no part of what was written. */
 function withoutSurveyLink<Row extends { content: string | null; content_type: string }>(row: Row): Row {

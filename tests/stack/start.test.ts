@@ -349,7 +349,7 @@ test("Ctrl-C in the middle of a first start leaves no process, and the next star
   await expectGone(members, place.OCC_HOME);
 }, 60_000);
 
-test.each([
+test.each<{ name: string; env: Record<string, string>; sentence: RegExp }>([
   {
     name: "a port that is no number",
     env: { OCC_API_PORT: "many" },

@@ -221,5 +221,10 @@ function namesAnother(body: Buffer): boolean {
     if (typeof account === "object" && account !== null && isAnother((account as { id?: unknown }).id)) return true;
     return Object.values(value).some(search);
   };
-  return search(JSON.parse(body.toString()));
+  try {
+    return search(JSON.parse(body.toString()));
+  } catch {
+    // What is not JSON names nobody.
+    return false;
+  }
 }

@@ -174,32 +174,40 @@ test("a whole day of support, ten workers and no order: the mirror ends as the i
   await expectMirrorOf(installation.finalState());
 });
 
-test("10,000 events of 200 conversations, shuffled and doubled, end as told once and in order", async () => {
-  const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
-  console.log(`load: seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`);
-  const random = createRandom(seed);
-  const { events: told, installation } = historyOf({ conversations: 200, events: 10_000, seed });
-  const events = [...told];
-  const doubled = [...events, ...events];
-  for (let last = doubled.length - 1; last > 0; last--) {
-    const other = random.integer(0, last);
-    [doubled[last], doubled[other]] = [doubled[other], doubled[last]];
-  }
-  const deliveries = doubled.map(({ body, deliveryId }) => ({
-    body,
-    headers: { ...signed(Buffer.from(body)), "x-chatwoot-delivery": deliveryId },
-  }));
+// More of them, without HTTP, in tests/database/shuffle.test.ts.
+const EVENTS = 4_000;
+const CONVERSATIONS = 80;
 
-  const answers = tally(await flood(deliveries, 16));
+test(
+  `${EVENTS} events of ${CONVERSATIONS} conversations, shuffled and doubled, end as told once and in order`,
+  async () => {
+    const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
+    console.log(`load: seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`);
+    const random = createRandom(seed);
+    const { events: told, installation } = historyOf({ conversations: CONVERSATIONS, events: EVENTS, seed });
+    const events = [...told];
+    const doubled = [...events, ...events];
+    for (let last = doubled.length - 1; last > 0; last--) {
+      const other = random.integer(0, last);
+      [doubled[last], doubled[other]] = [doubled[other], doubled[last]];
+    }
+    const deliveries = doubled.map(({ body, deliveryId }) => ({
+      body,
+      headers: { ...signed(Buffer.from(body)), "x-chatwoot-delivery": deliveryId },
+    }));
 
-  expect(answers["200 duplicate"]).toBe(10_000);
-  expect((answers["200 applied"] ?? 0) + (answers["200 ignored"] ?? 0), JSON.stringify(answers)).toBe(10_000);
-  expect(await door.counts()).toMatchObject({ "inbox.deliveries": 10_000, "chatwoot.conversations": 200 });
-  expect(
-    await door.rows(
-      "select sum(redeliveries)::integer as redeliveries, sum(conflicts)::integer as conflicts from inbox.deliveries",
-    ),
-  )
-    .toEqual([{ redeliveries: 10_000, conflicts: 0 }]);
-  await expectMirrorOf(installation.finalState());
-}, 180_000);
+    const answers = tally(await flood(deliveries, 16));
+
+    expect(answers["200 duplicate"]).toBe(EVENTS);
+    expect((answers["200 applied"] ?? 0) + (answers["200 ignored"] ?? 0), JSON.stringify(answers)).toBe(EVENTS);
+    expect(await door.counts()).toMatchObject({ "inbox.deliveries": EVENTS, "chatwoot.conversations": CONVERSATIONS });
+    expect(
+      await door.rows(
+        "select sum(redeliveries)::integer as redeliveries, sum(conflicts)::integer as conflicts from inbox.deliveries",
+      ),
+    )
+      .toEqual([{ redeliveries: EVENTS, conflicts: 0 }]);
+    await expectMirrorOf(installation.finalState());
+  },
+  180_000,
+);
