@@ -188,7 +188,9 @@ comment on column chatwoot.conversations.agent_last_seen_at is 'When an agent la
 comment on column chatwoot.conversations.contact_last_seen_at is 'When the customer last looked (UTC); null for never.';
 comment on column chatwoot.conversations.last_activity_at is 'When something last happened (UTC).';
 comment on column chatwoot.conversations.created_at is 'When it began (UTC).';
-create index conversations_created_at_idx on chatwoot.conversations (account_id, created_at);
+-- The instant first: an index that begins with account_id looks as good as the primary key to a planner without
+-- statistics, and a new project has none. Then every look at one conversation would read all of them.
+create index conversations_created_at_idx on chatwoot.conversations (created_at, account_id);
 
 create table chatwoot.messages (
   account_id bigint not null,
@@ -213,8 +215,8 @@ create table chatwoot.messages (
   digest bigint,
   field_versions jsonb,
   constraint messages_pkey primary key (account_id, message_id),
-  constraint messages_conversation_fkey foreign key (account_id, conversation_display_id)
-    references chatwoot.conversations (account_id, display_id),
+  constraint messages_conversation_fkey foreign key (conversation_display_id, account_id)
+    references chatwoot.conversations (display_id, account_id),
   constraint messages_message_id_positive check (message_id > 0),
   constraint messages_message_type_known check (message_type in ('incoming', 'outgoing', 'activity', 'template')),
   constraint messages_sender_whole check ((sender_kind is null) = (sender_id is null)),
@@ -237,8 +239,9 @@ comment on column chatwoot.messages.additional_attributes is 'Campaign and templ
 comment on column chatwoot.messages.created_at is 'When it was written (UTC).';
 comment on column chatwoot.messages.delivery_status is 'sent, delivered, read or failed; null until a payload says it.';
 comment on column chatwoot.messages.updated_at is 'Chatwoot''s own time of the last change (UTC), the version of delivery_status; null until a payload says it.';
-create index messages_conversation_idx on chatwoot.messages (account_id, conversation_display_id, created_at);
-create index messages_created_at_idx on chatwoot.messages (account_id, created_at);
+-- Neither begins with account_id, as with conversations.
+create index messages_conversation_idx on chatwoot.messages (conversation_display_id, account_id, created_at);
+create index messages_created_at_idx on chatwoot.messages (created_at, account_id);
 
 create table chatwoot.csat_responses (
   account_id bigint not null,
@@ -306,6 +309,11 @@ declare
 begin
   if v_text is null or v_text in ('', '0', '0.0') then
     return null;
+  -- The two forms Chatwoot writes, told apart without a regular expression since this runs a dozen times an event.
+  elsif jsonb_typeof(instant.value) = 'number' and length(v_text) <= 24 and instant.value::numeric between 0 and 1e12 then
+    return to_timestamp(instant.value::double precision);
+  elsif v_text like '2___-__-__T__:__:__.___Z' then
+    return v_text::timestamptz;
   elsif v_text ~ '^\d{1,12}(\.\d{1,9})?$' then
     return to_timestamp(v_text::double precision);
   -- Checked by form, since Postgres would also take 'now' and 'tomorrow', which mean something else at every replay.
@@ -330,6 +338,7 @@ declare
   v_existing jsonb;
   v_given jsonb;
   v_versions jsonb;
+  v_known_versions jsonb;
   v_taken text[];
 begin
   -- Through the table's own types and back, so that equal values are written equally.
@@ -345,21 +354,21 @@ begin
   execute format('select to_jsonb(rows) from %1$s as rows, jsonb_populate_record(null::%1$s, $1) as sought
     where %2$s for update of rows', merge_fields.target, v_key_match)
     into strict v_existing using v_given;
-  v_versions := coalesce(nullif(v_existing -> 'field_versions', 'null'), (
+  v_known_versions := coalesce(nullif(v_existing -> 'field_versions', 'null'), (
     select jsonb_object_agg(names.name,
       (extract(epoch from (v_existing ->> 'version_at')::timestamptz) * 1000000)::bigint)
     from jsonb_object_keys(v_existing) as names (name)
     where names.name <> all (v_not_fields)));
   select array_agg(names.name) into v_taken
   from jsonb_object_keys(merge_fields.fields) as names (name)
-  where not v_versions ? names.name
-    or v_version > (v_versions ->> names.name)::bigint
-    or (v_version = (v_versions ->> names.name)::bigint
+  where not v_known_versions ? names.name
+    or v_version > (v_known_versions ->> names.name)::bigint
+    or (v_version = (v_known_versions ->> names.name)::bigint
       and (v_given -> names.name)::text collate "C" > (v_existing -> names.name)::text collate "C");
-  v_versions := v_versions || coalesce(
+  v_versions := v_known_versions || coalesce(
     (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
-      where not v_versions ? names.name or v_version > (v_versions ->> names.name)::bigint), '{}');
-  if v_taken is null and v_versions = v_existing -> 'field_versions' then
+      where not v_known_versions ? names.name or v_version > (v_known_versions ->> names.name)::bigint), '{}');
+  if v_taken is null and v_versions = v_known_versions then
     return false;
   end if;
   v_existing := v_existing
@@ -587,16 +596,21 @@ create function chatwoot.merge_message(
 -- The status of delivery is a register of its own: only some payloads carry it, and those carry its exact version.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  v_digest bigint := hashtextextended(merge_message.record::text, 0);
+  -- Without created_at, which one shape of a message shows to the millisecond and the other to the second: the coarser
+  -- one of a version that is here already says nothing new.
+  v_digest bigint := hashtextextended((merge_message.record - 'created_at')::text, 0);
+  v_created_at timestamptz := merge_message.record ->> 'created_at';
   v_existing record;
   v_is_changed boolean := false;
   v_is_new boolean;
 begin
-  select rows.version_at, rows.digest, rows.field_versions is null as is_whole into v_existing
+  select rows.version_at, rows.digest, rows.created_at, rows.updated_at, rows.delivery_status, rows.deleted_at,
+    rows.field_versions is null as is_whole into v_existing
   from chatwoot.messages as rows
   where rows.account_id = merge_message.account_id and rows.message_id = merge_message.message_id;
   if v_existing.is_whole is not true or v_existing.version_at < merge_message.version_at
-    or (v_existing.version_at = merge_message.version_at and v_existing.digest is distinct from v_digest)
+    or (v_existing.version_at = merge_message.version_at and (v_existing.digest is distinct from v_digest
+      or (v_existing.created_at is distinct from v_created_at and (v_existing.created_at > v_created_at) is not true)))
   then
     if merge_message.record ?& array['conversation_display_id', 'inbox_id', 'message_type', 'content_type', 'content',
       'private', 'sender_kind', 'sender_id', 'source_id', 'attachments', 'content_attributes', 'additional_attributes',
@@ -629,7 +643,11 @@ begin
         merge_message.record, merge_message.version_at);
     end if;
   end if;
-  if merge_message.updated_at is not null then
+  -- Both registers only ever move one way, so what was read above and is not older needs no statement.
+  if merge_message.updated_at > coalesce(v_existing.updated_at, '-infinity') or (
+    merge_message.updated_at = v_existing.updated_at
+    and coalesce(v_existing.delivery_status, '') collate "C" < merge_message.delivery_status collate "C")
+  then
     update chatwoot.messages as rows
     set delivery_status = merge_message.delivery_status, updated_at = merge_message.updated_at
     where rows.account_id = merge_message.account_id and rows.message_id = merge_message.message_id
@@ -638,7 +656,7 @@ begin
         and coalesce(rows.delivery_status, '') collate "C" < merge_message.delivery_status collate "C"));
     v_is_changed := v_is_changed or found;
   end if;
-  if merge_message.deleted_at is not null then
+  if merge_message.deleted_at < coalesce(v_existing.deleted_at, 'infinity') then
     update chatwoot.messages as rows set deleted_at = merge_message.deleted_at
     where rows.account_id = merge_message.account_id and rows.message_id = merge_message.message_id
       and (rows.deleted_at is null or rows.deleted_at > merge_message.deleted_at);

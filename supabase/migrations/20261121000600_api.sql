@@ -7,10 +7,14 @@ grant usage on schema api to anon, authenticated, service_role;
 
 create function api.record_webhook(
   account_id bigint, delivery_id text, body bytea, headers jsonb, proof text, signed_at timestamptz
-) returns table (delivery_id text, outcome text)
-language sql volatile security invoker set search_path = '' as $$
-  select record_webhook.delivery_id, inbox.record(record_webhook.account_id, record_webhook.delivery_id,
-    record_webhook.body, record_webhook.headers, record_webhook.proof, record_webhook.signed_at)
+) returns table (outcome text)
+-- PL/pgSQL, as it is called for every event: an SQL function would be planned anew each time.
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  outcome := inbox.record(record_webhook.account_id, record_webhook.delivery_id, record_webhook.body,
+    record_webhook.headers, record_webhook.proof, record_webhook.signed_at);
+  return next;
+end
 $$;
 comment on function api.record_webhook is
   'Stores a proven webhook delivery and applies it, in one transaction; one row. Outcome applied, ignored, dead, duplicate, or refused (another account''s payload; nothing stored). For the webhook function only.';

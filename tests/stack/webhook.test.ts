@@ -360,6 +360,13 @@ describe("bodies", () => {
     { name: "no bytes", body: "", outcome: "dead", reason: /^The body is not JSON/, event: null },
     { name: "not JSON", body: "event=message_created", outcome: "dead", reason: /^The body is not JSON/, event: null },
     { name: "JSON cut short", body: BODY.slice(0, -1), outcome: "dead", reason: /^The body is not JSON/, event: null },
+    {
+      name: "a control character that JSON does not allow",
+      body: contact('"id":5,"name":"Da\u0001na"'),
+      outcome: "dead",
+      reason: /^The body is not JSON/,
+      event: null,
+    },
     { name: "a list", body: `[${BODY}]`, outcome: "dead", reason: /not an object/, event: null },
     { name: "bytes that are not UTF-8", body: flipTo(BODY, 0xff), outcome: "dead", reason: /not UTF-8/, event: null },
     { name: "a NUL byte", body: flipTo(BODY, 0), outcome: "dead", reason: /not UTF-8/, event: null },

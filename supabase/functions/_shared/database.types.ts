@@ -42,10 +42,10 @@ export type Database = {
                   Relationships: [
                     {
       foreignKeyName: "messages_conversation_fkey"
-      columns: ["account_id","conversation_id"]
+      columns: ["conversation_id","account_id"]
 isOneToOne: false
       referencedRelation: "conversations"
-      referencedColumns: ["account_id","conversation_id"]
+      referencedColumns: ["conversation_id","account_id"]
     }
                   ]
                 },"volume_by_day": {
@@ -127,7 +127,7 @@ isOneToOne: false
           Functions: {
             "record_webhook":
 { Args: { "account_id": number,"body": string,"delivery_id": string,"headers": Json,"proof": string,"signed_at": string }; Returns: {
-              "delivery_id": string,"outcome": string
+              "outcome": string
             }[]
                            },
 "replay_deliveries":

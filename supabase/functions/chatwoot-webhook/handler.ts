@@ -37,7 +37,6 @@ export interface Outside {
 
 const Stored = z.tuple([
   z.object({
-    delivery_id: z.string(),
     outcome: z.enum(["applied", "duplicate", "ignored", "dead", "refused"]),
   }),
 ]);
@@ -166,7 +165,7 @@ function answer(recorded: Recorded, about: { deliveryId: string; accountId: stri
   const which = `account ${accountId}, delivery ${deliveryId}`;
   if (recorded.error !== null) {
     // Two copies at once: the other one was first, and is committed.
-    if (recorded.status === 409 || recorded.error.code === "23505") {
+    if (recorded.error.code === "23505") {
       return Response.json({ delivery_id: deliveryId, outcome: "duplicate" });
     }
     // The code, not the message, which may quote the payload. Only what looks like a code: it comes from elsewhere.
@@ -175,9 +174,9 @@ function answer(recorded: Recorded, about: { deliveryId: string; accountId: stri
   }
   const stored = Stored.safeParse(recorded.data);
   if (!stored.success) return refuse("not_stored", outside, `record_webhook answered in an unknown form, ${which}`);
-  const [{ delivery_id, outcome }] = stored.data;
+  const [{ outcome }] = stored.data;
   if (outcome === "refused") return refuse("unproven", outside, `the payload is another account's, ${which}`);
-  return Response.json({ delivery_id, outcome });
+  return Response.json({ delivery_id: deliveryId, outcome });
 }
 
 function refuse(reason: keyof typeof REFUSALS, outside: Outside, why: string): Response {
