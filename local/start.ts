@@ -62,12 +62,17 @@ async function main(): Promise<void> {
     return;
   }
   const client = new Client({ connectionString: stack.postgres.url });
-  await client.connect();
   try {
+    await client.connect();
     await playFirstDay(stack, client);
     await showDay(stack, client);
+  } catch (error) {
+    // Ctrl-C in the middle of the day takes the database away from under it, which is no failure.
+    if (isStopping) return;
+    await stack.stop();
+    throw error;
   } finally {
-    await client.end();
+    await client.end().catch(() => {});
   }
   console.log(`\nReady. API ${stack.info.api_url}, database ${stack.info.db_url}`);
   console.log("All addresses and keys: npm run info. Stop with Ctrl-C; the data stays, npm run reset clears it.");

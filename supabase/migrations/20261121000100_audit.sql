@@ -1,6 +1,7 @@
 -- The record of every decision. It can be added to and read, never changed: not by an application bug, not by a role
--- with too many grants, not by the owner of the tables by accident. What remains possible for someone who may alter the
--- schema is visible afterwards, since each entry carries the hash of the one before it in its account.
+-- with too many grants, not by the owner of the tables by accident. Each entry carries the hash of the one before it in
+-- its account, so a change shows unless every later hash and the head are made anew with it; against the owner of the
+-- schema, who could do that, a copy of the head kept elsewhere is the proof.
 create schema audit;
 comment on schema audit is 'The decision log: append only, hash chained per account.';
 revoke all on schema audit from public;
@@ -166,9 +167,9 @@ revoke all on function audit.verify from public, anon, authenticated, service_ro
 grant execute on function audit.verify to authenticated, service_role;
 
 create policy "Members read their accounts' decisions" on audit.decision_log
-for select to authenticated using (account_id in (select access.my_account_ids()));
+for select to authenticated using (account_id = any (array(select access.my_account_ids())));
 create policy "Members check their accounts' chains" on audit.chain_heads
-for select to authenticated using (account_id in (select access.my_account_ids()));
+for select to authenticated using (account_id = any (array(select access.my_account_ids())));
 grant select on audit.decision_log, audit.chain_heads to authenticated, service_role;
 -- The hash is recomputed by whoever verifies.
 grant execute on function audit.entry_hash to authenticated, service_role;

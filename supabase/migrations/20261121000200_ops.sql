@@ -88,10 +88,15 @@ begin
       using errcode = 'OC422', hint = v_definition.description;
   end if;
   if v_definition.kind = 'time_zone' and not exists (
-    select from pg_timezone_names as zones where zones.name = set_setting.value #>> '{}')
+    select from pg_timezone_names as zones where zones.name = set_setting.value #>> '{}'
+      and (zones.name = 'UTC' or zones.name ~ '^(?!posix/)[A-Z][A-Za-z_]+/'))
   then
     raise exception '% must be the IANA name of a time zone', v_definition.name
       using errcode = 'OC422', hint = 'Such as "Europe/Berlin"; all of them: select name from pg_timezone_names.';
+  end if;
+  -- 37.0 is a whole number too, and is kept as one.
+  if v_definition.kind = 'integer' then
+    set_setting.value := to_jsonb(set_setting.value::numeric::bigint);
   end if;
   v_before := ops.setting(set_setting.account_id, set_setting.name);
   insert into ops.settings as existing (account_id, name, value, changed_at, changed_by)
@@ -114,7 +119,7 @@ grant execute on function ops.set_setting to authenticated, service_role;
 create policy "Everyone signed in reads what settings there are" on ops.setting_definitions
 for select to authenticated, analyst using (true);
 create policy "Members read their accounts' settings" on ops.settings
-for select to authenticated using (account_id in (select access.my_account_ids()));
+for select to authenticated using (account_id = any (array(select access.my_account_ids())));
 create policy "Analysts read all settings" on ops.settings for select to analyst using (true);
 grant select on ops.setting_definitions, ops.settings to authenticated, analyst, service_role;
 
@@ -125,6 +130,8 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_before access.member_role;
 begin
+  -- One change of an account's members at a time: two admins could otherwise remove each other.
+  perform pg_advisory_xact_lock(hashtextextended('access.members', set_member.account_id));
   perform access.require_role(set_member.account_id, 'admin');
   if not exists (select from auth.users where users.id = set_member.user_id) then
     raise exception 'There is no user %', coalesce(set_member.user_id::text, 'null')

@@ -68,7 +68,8 @@ create table chatwoot.agents (
   version_at timestamptz not null,
   field_versions jsonb,
   constraint agents_pkey primary key (account_id, kind, agent_id),
-  constraint agents_kind_known check (kind in ('user', 'agent_bot', 'captain_assistant')),
+  -- Open to kinds that a later Chatwoot may bring; contacts have a table of their own.
+  constraint agents_kind_bounded check (length(kind) between 1 and 50 and kind <> 'contact'),
   constraint agents_agent_id_positive check (agent_id > 0)
 );
 comment on table chatwoot.agents is 'Those who answer: people, bots and assistants. Their ids overlap, so the kind is part of the key.';
@@ -192,6 +193,10 @@ comment on column chatwoot.conversations.created_at is 'When it began (UTC).';
 -- statistics, and a new project has none. Then every look at one conversation would read all of them.
 create index conversations_created_at_idx on chatwoot.conversations (created_at, account_id);
 
+-- The waiting list, longest first: few rows, however long the history.
+create index conversations_waiting_idx on chatwoot.conversations (account_id, waiting_since)
+  where waiting_since is not null;
+
 create table chatwoot.messages (
   account_id bigint not null,
   message_id bigint not null,
@@ -220,7 +225,7 @@ create table chatwoot.messages (
   constraint messages_message_id_positive check (message_id > 0),
   constraint messages_message_type_known check (message_type in ('incoming', 'outgoing', 'activity', 'template')),
   constraint messages_sender_whole check ((sender_kind is null) = (sender_id is null)),
-  constraint messages_sender_kind_known check (sender_kind in ('contact', 'user', 'agent_bot', 'captain_assistant'))
+  constraint messages_sender_kind_bounded check (length(sender_kind) between 1 and 50)
 );
 comment on table chatwoot.messages is 'Messages and private notes.';
 comment on column chatwoot.messages.message_id is 'Chatwoot''s message id.';
@@ -274,7 +279,7 @@ begin
   loop
     execute format('alter table chatwoot.%I enable row level security', v_table);
     execute format($policy$create policy "Members read their accounts' rows" on chatwoot.%I
-      for select to authenticated using (account_id in (select access.my_account_ids()))$policy$, v_table);
+      for select to authenticated using (account_id = any (array(select access.my_account_ids())))$policy$, v_table);
     execute format('create policy "Analysts read all rows" on chatwoot.%I for select to analyst using (true)', v_table);
     -- No usage on the schema goes with it: these roles reach the rows through the views of analytics alone.
     execute format('grant select on chatwoot.%I to authenticated, analyst, service_role', v_table);
@@ -599,7 +604,7 @@ declare
   -- Without created_at, which one shape of a message shows to the millisecond and the other to the second: the coarser
   -- one of a version that is here already says nothing new.
   v_digest bigint := hashtextextended((merge_message.record - 'created_at')::text, 0);
-  v_created_at timestamptz := merge_message.record ->> 'created_at';
+  v_created_at timestamptz := (merge_message.record ->> 'created_at')::timestamptz;
   v_existing record;
   v_is_changed boolean := false;
   v_is_new boolean;

@@ -57,9 +57,11 @@ comment on column inbox.deliveries.purged_at is 'When bytes and headers were del
 create index deliveries_unpurged_idx on inbox.deliveries (account_id, received_at) where purged_at is null;
 -- Each insert would otherwise read the growing table to vacuum it all at once; small and often suits an append.
 alter table inbox.deliveries set (autovacuum_vacuum_insert_scale_factor = 0.05);
+-- What needs a person's eye, and what a replay asks for: few rows in any history.
+create index deliveries_dead_idx on inbox.deliveries (account_id, received_at) where outcome = 'dead';
 alter table inbox.deliveries enable row level security;
 create policy "Members see what became of their accounts' deliveries" on inbox.deliveries
-for select to authenticated using (account_id in (select access.my_account_ids()));
+for select to authenticated using (account_id = any (array(select access.my_account_ids())));
 create policy "Analysts see what became of all deliveries" on inbox.deliveries for select to analyst using (true);
 -- Column by column: neither bytes nor headers, for anyone.
 grant select (account_id, delivery_id, received_at, signed_at, proof, body_sha256, event, outcome, reason, note,
@@ -67,16 +69,18 @@ grant select (account_id, delivery_id, received_at, signed_at, proof, body_sha25
   on inbox.deliveries to authenticated, analyst, service_role;
 
 create function inbox.mend(json_text text) returns text
--- People do write U+0000 and half emoji; jsonb takes neither. Doubled backslashes step aside first (as a control
--- character, which JSON text cannot contain, and one that is there all the same stays an error), so that what looks
--- like an escape afterwards is one.
+-- People do write U+0000 and half emoji; jsonb takes neither. Doubled backslashes and whole pairs step aside first, as
+-- control characters, which JSON text cannot contain (one that is there all the same stays an error); then every
+-- surrogate that is left is a lone one. No lookaround, which takes quadratic time on hostile text.
 language sql immutable security invoker set search_path = '' as $$
-  select replace(
-    regexp_replace(regexp_replace(replace(replace(translate(mend.json_text, E'\x01', E'\x02'),
-      '\\', E'\x01'), '\u0000', U&'\FFFD'),
-      '\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})', U&'\FFFD', 'g'),
-      '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}', U&'\FFFD', 'g'),
-    E'\x01', '\\')
+  select replace(replace(
+    regexp_replace(replace(
+      regexp_replace(
+        replace(translate(mend.json_text, E'\x01\x02', E'\x03\x03'), '\\', E'\x01'),
+        '\\(u[dD][89abAB][0-9a-fA-F]{2})\\(u[dD][c-fC-F][0-9a-fA-F]{2})', E'\x02\\1\x02\\2', 'g'),
+      '\u0000', U&'\FFFD'),
+      '\\u[dD][89a-fA-F][0-9a-fA-F]{2}', U&'\FFFD', 'g'),
+    E'\x02', '\'), E'\x01', '\\')
 $$;
 comment on function inbox.mend is 'JSON text with \u0000 and lone surrogates replaced by U+FFFD; everything else as it was.';
 
@@ -91,27 +95,28 @@ begin
     problem := 'The body is not UTF-8.';
     return;
   end;
-  begin
-    payload := v_text::jsonb;
-  exception
-    when untranslatable_character or invalid_text_representation then
-      begin
-        payload := inbox.mend(v_text)::jsonb;
-        note := 'Characters that Postgres cannot hold (U+0000, lone surrogates) were read as U+FFFD.';
-      exception
-        when untranslatable_character or invalid_text_representation then
-          problem := 'The body is not JSON.';
-        when statement_too_complex then
-          problem := 'The JSON is nested too deep to be read.';
-      end;
-    when statement_too_complex then
-      problem := 'The JSON is nested too deep to be read.';
-    when numeric_value_out_of_range then
-      problem := 'The JSON holds a number that is too large to be read.';
-    when program_limit_exceeded then
-      problem := 'The JSON holds a value that is too large to be read.';
-  end;
-  if problem is null and jsonb_typeof(payload) <> 'object' then
+  -- As it came; and if that fails on a character, once more with such characters mended.
+  loop
+    begin
+      payload := v_text::jsonb;
+    exception
+      when untranslatable_character or invalid_text_representation then
+        problem := 'The body is not JSON.';
+      when statement_too_complex then
+        problem := 'The JSON is nested too deep to be read.';
+      when numeric_value_out_of_range then
+        problem := 'The JSON holds a number that is too large to be read.';
+      when program_limit_exceeded then
+        problem := 'The JSON holds a value that is too large to be read.';
+    end;
+    exit when problem is distinct from 'The body is not JSON.' or note is not null;
+    problem := null;
+    note := 'Characters that Postgres cannot hold (U+0000, lone surrogates) were read as U+FFFD.';
+    v_text := inbox.mend(v_text);
+  end loop;
+  if problem is not null then
+    note := null;
+  elsif jsonb_typeof(payload) <> 'object' then
     payload := null;
     problem := 'The JSON is not an object.';
   end if;
@@ -131,7 +136,8 @@ begin
     payload #>> '{current_conversation,account,id}', payload #>> '{working_hours,0,account_id}',
     payload #>> '{channel,account_id}', payload #>> '{user,account,id}']
   loop
-    if v_named <> account_id::text and v_named ~ '^\d{1,40}$' then
+    -- However it is spelt (7, "7", 7.0). What is no number at all is for the reading to trip over.
+    if v_named <> account_id::text and v_named ~ '^\s*\d{1,40}(\.0{1,20})?\s*$' and v_named::numeric <> account_id then
       return v_named;
     end if;
   end loop;
@@ -193,7 +199,7 @@ declare
     'custom_attributes', conversation -> 'custom_attributes', 'unread_count', conversation -> 'unread_count',
     'snoozed_until', chatwoot.instant(conversation -> 'snoozed_until'),
     -- Chatwoot clears it on resolving without telling, so a payload may still show it.
-    'waiting_since', case when conversation ->> 'status' <> 'resolved'
+    'waiting_since', case when conversation ->> 'status' is distinct from 'resolved'
       then chatwoot.instant(conversation -> 'waiting_since') end,
     'first_reply_created_at', chatwoot.instant(conversation -> 'first_reply_created_at'),
     'agent_last_seen_at', chatwoot.instant(conversation -> 'agent_last_seen_at'),
@@ -272,22 +278,28 @@ comment on function inbox.payload_instant is 'The newest instant that a payload 
 
 create function inbox.apply_message(
   account_id bigint, message jsonb, conversation_display_id bigint, inbox_id jsonb, version_at timestamptz,
-  delivery_status text, updated_at timestamptz
+  delivery_status text, updated_at timestamptz, seen_at timestamptz
 ) returns void
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_message_id bigint := (apply_message.message ->> 'id')::bigint;
+  v_is_deleted boolean := coalesce(apply_message.message #>> '{content_attributes,deleted}' = 'true', false);
   v_answer jsonb := apply_message.message #> '{content_attributes,submitted_values,csat_survey_response}';
 begin
   perform chatwoot.merge_message(apply_message.account_id, v_message_id,
     inbox.message_record(apply_message.message, apply_message.conversation_display_id, apply_message.inbox_id),
-    apply_message.version_at, apply_message.delivery_status, apply_message.updated_at,
-    case when apply_message.message #>> '{content_attributes,deleted}' = 'true' then apply_message.version_at end);
+    -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
+    case when v_is_deleted then apply_message.version_at + interval '1000 years' else apply_message.version_at end,
+    apply_message.delivery_status, apply_message.updated_at,
+    case when v_is_deleted then coalesce(apply_message.updated_at, apply_message.seen_at) end);
   -- The rating comes as a number or as text, from the customer's browser.
   if v_answer ->> 'rating' ~ '^[1-5]$' then
     perform chatwoot.merge_csat_response(apply_message.account_id, v_message_id,
       jsonb_build_object('conversation_display_id', apply_message.conversation_display_id,
-        'rating', (v_answer ->> 'rating')::integer, 'feedback_message', v_answer -> 'feedback_message'),
+        'rating', (v_answer ->> 'rating')::integer)
+      -- The words come later than the rating; an answer without them says nothing of them.
+      || case when v_answer ->> 'feedback_message' is not null
+        then jsonb_build_object('feedback_message', v_answer -> 'feedback_message') else '{}' end,
       apply_message.version_at);
   end if;
 end
@@ -331,10 +343,12 @@ end
 $$;
 comment on function inbox.people is 'Everybody a payload names (writer, assignee, customer), each with a canonical record.';
 
-create function inbox.messages(payload jsonb, conversation jsonb, shape text, seen_at timestamptz)
+create function inbox.messages(payload jsonb, conversation jsonb, shape text, shown_at timestamptz, seen_at timestamptz)
 returns table (message_id bigint, message jsonb, version_at timestamptz, delivery_status text, updated_at timestamptz)
 -- A message event and the conversation inside it hold the same row twice: read once, so they are one. Only the nested
 -- copy has its version and delivery status; only the outer one is sure to be the message the event is about.
+-- A note, or an older message, is not nested; and editing it moves no instant that the event shows. So of copies that
+-- show the same, the one signed later counts as newer: a microsecond for each second, which reorders nothing else.
 language plpgsql stable security invoker set search_path = '' as $$
 begin
   return query with nested as (
@@ -345,7 +359,9 @@ begin
     select (payload ->> 'id')::bigint as message_id, payload as message where messages.shape = 'message'
   )
   select coalesce(outer_one.message_id, nested.message_id), coalesce(outer_one.message, nested.message),
-    coalesce(nested.updated_at, messages.seen_at), nested.message ->> 'status', nested.updated_at
+    coalesce(nested.updated_at, messages.shown_at + make_interval(secs =>
+      least(greatest(extract(epoch from messages.seen_at - messages.shown_at), 0), 900000)::double precision / 1000000)),
+    nested.message ->> 'status', nested.updated_at
   from outer_one full join nested on nested.message_id = outer_one.message_id
   order by 1;
 end
@@ -399,6 +415,12 @@ begin
     raise exception 'The % has no id', v_shape using errcode = 'OC422',
       hint = 'Once it can be read, read it again: select inbox.replay(…).';
   end if;
+  if jsonb_typeof(v_conversation -> 'messages') = 'array' and jsonb_array_length(v_conversation -> 'messages') > 100
+    or jsonb_typeof(v_conversation -> 'labels') = 'array' and jsonb_array_length(v_conversation -> 'labels') > 1000
+  then
+    raise exception 'The conversation nests more than 100 messages or 1000 labels' using errcode = 'OC422',
+      hint = 'Chatwoot nests one message at most: find out who sent this.';
+  end if;
   outcome := 'applied';
   -- A contact's creation and the opening of a widget show no instant. Delivered late they would outrank newer news, so
   -- they count as older than all that shows one, and among themselves in the order they were signed.
@@ -436,10 +458,10 @@ begin
   v_display_id := (v_conversation ->> 'id')::bigint;
   perform chatwoot.merge_conversation(apply.account_id, v_display_id, inbox.conversation_record(v_conversation),
     coalesce(chatwoot.instant(v_conversation -> 'updated_at'), v_version));
-  for v_message in select * from inbox.messages(payload, v_conversation, v_shape, v_version) loop
+  for v_message in select * from inbox.messages(payload, v_conversation, v_shape, v_version, apply.seen_at) loop
     perform inbox.apply_message(apply.account_id, v_message.message, v_display_id,
       coalesce(v_message.message -> 'inbox_id', v_message.message #> '{inbox,id}', v_conversation -> 'inbox_id'),
-      v_message.version_at, v_message.delivery_status, v_message.updated_at);
+      v_message.version_at, v_message.delivery_status, v_message.updated_at, apply.seen_at);
   end loop;
   perform chatwoot.merge_labels(apply.account_id, v_conversation -> 'labels');
 end
@@ -507,6 +529,10 @@ begin
       raise;
     end if;
     outcome := 'dead';
+    -- A complaint about a value quotes it after a colon, and a reason outlives the bytes.
+    if v_state like '22%' then
+      v_message := regexp_replace(v_message, ': .*$', '');
+    end if;
     reason := left(format('%s: %s', v_state, v_message), 500);
   end;
 end
@@ -583,6 +609,8 @@ begin
     v_counts := v_counts || jsonb_build_object(v_settled.outcome,
       coalesce((v_counts ->> v_settled.outcome)::bigint, 0) + 1);
   end loop;
+  perform audit.log(replay.account_id, 'deliveries.replayed', 'deliveries', jsonb_build_object('since', replay.since,
+    'until', replay.until, 'outcomes', to_jsonb(replay.outcomes), 'deliveries', v_counts), 'done', as_of => replay.as_of);
   return query select counts.key, counts.value::bigint from jsonb_each_text(v_counts) as counts order by counts.key;
 end
 $$;
@@ -606,12 +634,14 @@ language sql volatile security invoker set search_path = '' as $$
     from walk where walk.account_id is not null
   ), old as materialized (
     select expired.account_id, expired.delivery_id from accounts cross join lateral (
-      select deliveries.account_id, deliveries.delivery_id from inbox.deliveries
+      select deliveries.account_id, deliveries.delivery_id, deliveries.received_at from inbox.deliveries
       where deliveries.account_id = accounts.account_id and deliveries.purged_at is null
         and deliveries.received_at < purge_bodies.as_of - make_interval(days => accounts.retention_days)
       order by deliveries.received_at
       limit purge_bodies.batch_size
     ) as expired
+    -- Oldest first, whoever's it is: one busy account must not keep the others waiting.
+    order by expired.received_at
     limit purge_bodies.batch_size
   ), purged as (
     update inbox.deliveries as existing set body = null, headers = null, purged_at = purge_bodies.as_of

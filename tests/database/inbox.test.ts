@@ -166,7 +166,7 @@ describe("what becomes of a delivery", () => {
     {
       name: "an instant that means something else at every reading",
       body: conversationEvent("conversation_updated", { updated_at: "now" }),
-      reason: /^22007: Not an instant: now/,
+      reason: /^22007: Not an instant$/,
     },
   ])("dead, and kept with the reason: $name", ({ body, reason }) =>
     database.rolledBack(async (sql) => {

@@ -20,7 +20,6 @@ describe("a setting", () => {
   test.each([
     { name: "raw_retention_days", value: "1" },
     { name: "raw_retention_days", value: "3650" },
-    { name: "raw_retention_days", value: "90.0" },
     { name: "reporting_time_zone", value: '"Europe/Berlin"' },
     { name: "reporting_time_zone", value: '"Asia/Kathmandu"' },
   ])("takes $name = $value", ({ name, value }) =>

@@ -190,7 +190,7 @@ async function readDeliveryId(
   content: { body: Bytes; encodeHex: Outside["encodeHex"] },
 ): Promise<string> {
   const sent = headers.get("x-chatwoot-delivery");
-  if (sent !== null && /^[A-Za-z0-9._:-]{1,128}$/.test(sent)) return sent;
+  if (sent !== null && /^[A-Za-z0-9._-]{1,128}$/.test(sent)) return sent;
   return `sha256:${content.encodeHex(await sha256(content.body))}`;
 }
 
