@@ -99,3 +99,27 @@ test("the last admin of an account stays, and nobody but an admin changes member
     );
     await sql.as("anon", null, () => sql.throws("42501", "select api.set_member(1, $1, 'admin')", [stranger]));
   }));
+
+test.each([
+  { table: "access.members", policies: ["Members see who else is in their accounts"] },
+  { table: "audit.decision_log", policies: ["Members read their accounts' decisions"] },
+  { table: "audit.chain_heads", policies: ["Members check their accounts' chains"] },
+  { table: "ops.setting_definitions", policies: ["Everyone signed in reads what settings there are"] },
+  { table: "ops.settings", policies: ["Members read their accounts' settings", "Analysts read all settings"] },
+  {
+    table: "inbox.deliveries",
+    policies: ["Members see what became of their accounts' deliveries", "Analysts see what became of all deliveries"],
+  },
+  ...["accounts", "inboxes", "agents", "teams", "labels", "contacts", "conversations", "messages", "csat_responses"]
+    .map(
+      (name) => ({
+        table: `chatwoot.${name}`,
+        policies: ["Members read their accounts' rows", "Analysts read all rows"],
+      }),
+    ),
+])("$table is there, with no other policies than these", ({ table, policies }) =>
+  database.rolledBack(async (sql) => {
+    await sql.hasRelation(table);
+
+    await sql.policiesAre(table, policies);
+  }));
