@@ -428,6 +428,24 @@ describe("when the database", () => {
     },
   );
 
+  test("ends a deadlock at our expense, the same delivery is handed over once more", async () => {
+    const seen: Delivery[] = [];
+    const record = (delivery: Delivery) => {
+      seen.push(delivery);
+      return Promise.resolve<Recorded>(
+        seen.length === 1
+          ? { data: null, error: { code: "40P01" }, status: 500 }
+          : { data: [{ outcome: "applied" }], error: null, status: 200 },
+      );
+    };
+
+    const result = await knock({ outside: { record } });
+
+    expect(result.status).toBe(200);
+    expect(seen).toHaveLength(2);
+    expect(seen[1]).toEqual(seen[0]);
+  });
+
   test.each(["applied", "duplicate", "ignored", "dead"])("says %s, it is acknowledged as that", async (outcome) => {
     const record = () => Promise.resolve<Recorded>({ data: [{ outcome }], error: null, status: 200 });
 
