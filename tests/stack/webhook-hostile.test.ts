@@ -174,8 +174,8 @@ async function post(id: string, body: Buffer): Promise<Answered> {
 test(
   `${CASES} payloads with anything anywhere: never a 5xx, and every one is kept unless it names another account`,
   async () => {
-    const seed = Number(process.env.FC_SEED ?? Date.now() % 2 ** 31);
-    console.log(`hostile webhooks: seed ${seed} (FC_SEED=${seed} repeats it)`);
+    const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
+    console.log(`hostile webhooks: seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`);
     const outcomes: Record<string, number> = {};
 
     for (let batch = 0; batch < CASES / BATCH; batch++) {
