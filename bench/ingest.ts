@@ -1,11 +1,9 @@
 // How many signed webhooks a second are stored and applied, next to what the disk and Postgres could do at best; how
 // long one takes when the door is half as busy as it can be; and where the time goes.
-import { mkdtemp, rm } from "node:fs/promises";
-import { arch, cpus, release, tmpdir, totalmem, type } from "node:os";
-import { join } from "node:path";
+import { arch, cpus, release, totalmem, type } from "node:os";
 import { Client } from "pg";
 import { freePort } from "../local/ports.ts";
-import { removePostgres } from "../local/postgres/server.ts";
+import { removeHome, temporaryHome } from "../local/scratch.ts";
 import { printTable } from "../local/print.ts";
 import { readSettings } from "../local/settings.ts";
 import { DEMO, type Stack, startStack } from "../local/stack.ts";
@@ -70,13 +68,12 @@ interface Sample extends Measured {
 
 export async function ingest({ quick }: BenchOptions): Promise<boolean> {
   const size = quick ? QUICK : FULL;
-  const home = await mkdtemp(join(tmpdir(), "occ-bench-"));
+  const home = await temporaryHome();
   const progress = (step: string) => console.error(`… ${step}`);
   const stops: (() => Promise<void>)[] = [];
   const end = async () => {
     for (const stop of stops.splice(0).reverse()) await stop();
-    await removePostgres(home);
-    await rm(home, { recursive: true, force: true });
+    await removeHome(home);
   };
   // Asked twice after a Ctrl-C: by the signal, and by the measurement it cuts short.
   let ending: Promise<void> | null = null;

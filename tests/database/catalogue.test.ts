@@ -1,11 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../../local/migrate.ts";
 import { freePort } from "../../local/ports.ts";
 import { type Postgres, startPostgres } from "../../local/postgres/server.ts";
+import { removeHome, temporaryHome } from "../../local/scratch.ts";
 import { readSettings } from "../../local/settings.ts";
 import { useDatabase } from "../support/database.ts";
 import { FAULTS, FUNCTION_GRANTS, MEMBERSHIPS, SCHEMA_GRANTS, TABLE_GRANTS } from "./catalogue.ts";
@@ -149,7 +147,7 @@ describe("only what is listed here is granted", () => {
     let postgres: Postgres | undefined;
 
     beforeAll(async () => {
-      home = await mkdtemp(join(tmpdir(), "occ-test-"));
+      home = await temporaryHome();
       const binaries = process.env.OCC_POSTGRES_BIN;
       postgres = await startPostgres({
         home,
@@ -169,7 +167,7 @@ describe("only what is listed here is granted", () => {
 
     afterAll(async () => {
       await postgres?.stop();
-      await rm(home, { recursive: true, force: true });
+      await removeHome(home);
     });
 
     test("it is the same", async () => {
