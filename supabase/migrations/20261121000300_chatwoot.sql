@@ -73,7 +73,7 @@ create table chatwoot.agents (
   constraint agents_agent_id_positive check (agent_id > 0)
 );
 comment on table chatwoot.agents is 'Those who answer: people, bots and assistants. Their ids overlap, so the kind is part of the key.';
-comment on column chatwoot.agents.kind is 'user, agent_bot or captain_assistant.';
+comment on column chatwoot.agents.kind is 'user, agent_bot, captain_assistant, or what a later Chatwoot adds.';
 comment on column chatwoot.agents.agent_id is 'Chatwoot''s id within the kind.';
 comment on column chatwoot.agents.name is 'Full name.';
 comment on column chatwoot.agents.available_name is 'Display name shown to customers.';
@@ -235,7 +235,7 @@ comment on column chatwoot.messages.message_type is 'incoming, outgoing, activit
 comment on column chatwoot.messages.content_type is 'text, input_csat, cards and so on.';
 comment on column chatwoot.messages.content is 'What was written; null for attachments alone.';
 comment on column chatwoot.messages.private is 'True for a note that only agents see.';
-comment on column chatwoot.messages.sender_kind is 'contact, user, agent_bot or captain_assistant; null when Chatwoot itself wrote.';
+comment on column chatwoot.messages.sender_kind is 'contact, user, agent_bot, captain_assistant or what a later Chatwoot adds; null when Chatwoot itself wrote.';
 comment on column chatwoot.messages.sender_id is 'Id of the sender within its kind.';
 comment on column chatwoot.messages.source_id is 'The message''s id in the channel.';
 comment on column chatwoot.messages.attachments is 'Array of attachments as Chatwoot describes them; empty for none.';
@@ -291,7 +291,7 @@ begin
     where tables.relnamespace = 'chatwoot'::regnamespace and tables.relkind = 'r' and attributes.attname = 'version_at'
   loop
     execute format('comment on column %s.version_at is %L', v_table,
-      'The newest instant at which what stands here is known to have been true (UTC).');
+      'What newer is measured by: an instant at or before which what stands here was true (UTC); a thousand years early where a payload shows none, a thousand years late once deleted.');
     execute format('comment on column %s.field_versions is %L', v_table,
       'Version of each field that has been told of, in microseconds since 1970; null when all are of version_at.');
   end loop;
