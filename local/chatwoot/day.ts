@@ -1,6 +1,7 @@
 // Plays scenarios as one day of support, all woven together by the clock.
-import { AGENTS, type InboxKey } from "./furniture.ts";
+import { AGENTS, type InboxKey, TIME_ZONE } from "./furniture.ts";
 import { type ChatwootEvent, createInstallation, type Installation } from "./installation.ts";
+import { localMidnight } from "./local-time.ts";
 import { createRandom, type Random } from "./random.ts";
 import type { Attributes } from "./records.ts";
 import type { Scenario, Step } from "./scenarios.ts";
@@ -12,6 +13,8 @@ export interface DayOptions {
   seed: number;
   /** The zone of the shop's clock; Europe/Berlin unless told. */
   timeZone?: string;
+  /** Where it happens; a new one unless told. */
+  installation?: Installation;
 }
 
 export interface Day {
@@ -27,10 +30,12 @@ const CLOSES = 18 * 60;
 const LATEST_STEP = 23 * 60 + 30;
 
 /** One support day: every scenario begins between 08:00 and 18:00 and ends before midnight. */
-export function playDay({ date, scenarios, seed, timeZone = "Europe/Berlin" }: DayOptions): Day {
+export function playDay(options: DayOptions): Day {
+  const { date, scenarios, seed, timeZone = TIME_ZONE } = options;
   const midnight = localMidnight(date, timeZone);
   const random = createRandom(seed);
-  const installation = createInstallation({ seed: random.integer(1, 2 ** 31), start: midnight });
+  const installationSeed = random.integer(1, 2 ** 31);
+  const installation = options.installation ?? createInstallation({ seed: installationSeed, start: midnight });
   const minute = (minutes: number) => new Date(midnight.getTime() + minutes * 60_000);
   const casts = scenarios.map((scenario) => createCast(scenario, { installation, random }));
   const agenda = scenarios.flatMap((scenario, index) => {
@@ -57,20 +62,6 @@ function beginning(scenario: Scenario, random: Random): number {
   }
   const lasts = scenario.steps[scenario.steps.length - 1].at;
   return random.integer(OPENS, Math.max(OPENS, Math.min(CLOSES, Math.floor(LATEST_STEP - lasts))));
-}
-
-// The instant a local day begins. The zone's offset is looked up twice: a first guess may lie across a change of clocks.
-function localMidnight(date: string, timeZone: string): Date {
-  const wall = Date.parse(`${date}T00:00:00Z`);
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(wall)) {
-    throw new RangeError(`"${date}" is no day: write it as 2026-11-20.`);
-  }
-  const format = new Intl.DateTimeFormat("en-GB", { timeZone, dateStyle: "short", timeStyle: "medium" });
-  const offset = (instant: number) => {
-    const part = Object.fromEntries(format.formatToParts(instant).map(({ type, value }) => [type, Number(value)]));
-    return Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) - instant;
-  };
-  return new Date(wall - offset(wall - offset(wall)));
 }
 
 const BROWSER: Attributes = {

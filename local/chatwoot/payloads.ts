@@ -14,6 +14,7 @@ import {
   type Message,
   MESSAGE_TYPES,
 } from "./records.ts";
+import { CLOSING_HOUR, OPENING_HOUR, TIME_ZONE } from "./furniture.ts";
 import { epochFloat, epochSeconds, type Instant, isoTime } from "./serialise.ts";
 
 /** The installation as far as payloads need it. */
@@ -69,6 +70,7 @@ export function conversationPayload(conversation: Conversation, surroundings: Su
 /** The top level of `message_created` and `message_updated`. */
 export function webhookMessage(message: Message, surroundings: Surroundings): Attributes {
   const { conversation } = message;
+  show(message);
   return {
     account: { ...surroundings.account },
     additional_attributes: message.additionalAttributes,
@@ -83,7 +85,7 @@ export function webhookMessage(message: Message, surroundings: Surroundings): At
     private: message.private,
     sender: message.sender === null ? null : webhookSender(message.sender, surroundings.account),
     source_id: message.sourceId,
-    ...(message.attachments.length === 0 ? {} : { attachments: attachmentPayloads(message, surroundings.account) }),
+    ...(message.attachments.length === 0 ? {} : { attachments: attachmentPayloads(message, surroundings) }),
   };
 }
 
@@ -128,10 +130,14 @@ export function inboxPayload(inbox: Inbox, account: Account): Attributes {
     csat_survey_enabled: inbox.csatSurveyEnabled,
     business_name: null,
     sender_name_type: "friendly",
-    timezone: "Europe/Berlin",
+    timezone: TIME_ZONE,
     out_of_office_message: null,
-    working_hours_enabled: true,
-    working_hours: [0, 1, 2, 3, 4, 5, 6].map((day) => workingDay(day, inbox, account)),
+    working_hours_enabled: inbox.workingHoursEnabled,
+    working_hours: WEEKDAYS.map((day) => ({
+      ...workingDay(day, inbox, account),
+      created_at: isoTime(inbox.createdAt),
+      updated_at: isoTime(inbox.createdAt),
+    })),
     created_at: isoTime(inbox.createdAt),
     updated_at: isoTime(inbox.updatedAt),
     channel: inbox.channelRow,
@@ -163,9 +169,11 @@ export function withSurveyLink(message: Message, { baseUrl }: Pick<Surroundings,
   return `${text} ${baseUrl}/survey/responses/${message.conversation.uuid}`;
 }
 
-function pushMessage(message: Message, { account }: Surroundings): Attributes {
+function pushMessage(message: Message, surroundings: Surroundings): Attributes {
   const { conversation } = message;
+  const { account } = surroundings;
   message.shownStatus = message.status;
+  show(message);
   const content = normaliseText(message.content);
   return {
     id: message.id,
@@ -193,7 +201,7 @@ function pushMessage(message: Message, { account }: Surroundings): Attributes {
       last_activity_at: epochSeconds(conversation.lastActivityAt),
       contact_inbox: { source_id: conversation.contactInbox.sourceId },
     },
-    ...(message.attachments.length === 0 ? {} : { attachments: attachmentPayloads(message, account) }),
+    ...(message.attachments.length === 0 ? {} : { attachments: attachmentPayloads(message, surroundings) }),
     ...(message.sender === null ? {} : {
       sender: message.sender.kind === "Contact" ? pushContact(message.sender) : pushPerson(message.sender),
     }),
@@ -225,7 +233,18 @@ const pushPerson = (person: Agent | Bot): Attributes =>
     thumbnail: "",
   };
 
-const attachmentPayloads = (message: Message, account: Account): Attributes[] =>
+/** Where a file is fetched, and for pictures a smaller one; the addresses redirect to the storage. */
+export function attachmentUrls(attachment: Attachment, baseUrl: string): { dataUrl: string; thumbUrl: string } {
+  const { key, fileName } = attachment;
+  const storage = `${baseUrl}/rails/active_storage`;
+  const isImage = attachment.fileType === "image";
+  return {
+    dataUrl: `${storage}/blobs/redirect/${key}/${fileName}`,
+    thumbUrl: isImage ? `${storage}/representations/redirect/${key}/${fileName}` : "",
+  };
+}
+
+const attachmentPayloads = (message: Message, { account, baseUrl }: Surroundings): Attributes[] =>
   message.attachments.map((attachment: Attachment) => ({
     id: attachment.id,
     message_id: message.id,
@@ -233,15 +252,19 @@ const attachmentPayloads = (message: Message, account: Account): Attributes[] =>
     account_id: account.id,
     extension: attachment.extension,
     content_type: attachment.contentType,
-    data_url: attachment.dataUrl,
-    thumb_url: attachment.thumbUrl,
+    data_url: attachmentUrls(attachment, baseUrl).dataUrl,
+    thumb_url: attachmentUrls(attachment, baseUrl).thumbUrl,
     file_size: attachment.fileSize,
     width: attachment.width,
     height: attachment.height,
     ...(attachment.fileType === "audio" ? { transcribed_text: "" } : {}),
   }));
 
-function workingDay(day: number, inbox: Inbox, account: Account): Attributes {
+/** Sunday first, as Chatwoot counts them. */
+export const WEEKDAYS = [0, 1, 2, 3, 4, 5, 6];
+
+/** A row of an inbox's working hours, but for its two times. */
+export function workingDay(day: number, inbox: Inbox, account: Account): Attributes {
   const closed = day === 0 || day === 6;
   return {
     id: inbox.id * 7 + day,
@@ -249,14 +272,33 @@ function workingDay(day: number, inbox: Inbox, account: Account): Attributes {
     account_id: account.id,
     day_of_week: day,
     closed_all_day: closed,
-    open_hour: closed ? null : 9,
+    open_hour: closed ? null : OPENING_HOUR,
     open_minutes: closed ? null : 0,
-    close_hour: closed ? null : 17,
+    close_hour: closed ? null : CLOSING_HOUR,
     close_minutes: closed ? null : 0,
-    created_at: isoTime(inbox.createdAt),
-    updated_at: isoTime(inbox.createdAt),
     open_all_day: false,
   };
+}
+
+// The newest instant that a payload about this message shows, as a receiver reads it.
+function instantShown({ conversation, createdAt }: Message): Instant {
+  const newest = newestPublicMessage(conversation);
+  return Math.max(
+    conversation.updatedAt,
+    conversation.lastActivityAt - conversation.lastActivityAt % 1_000_000,
+    createdAt - createdAt % 1000,
+    newest === null ? 0 : newest.updatedAt - newest.updatedAt % 1000,
+  );
+}
+
+function show(message: Message): void {
+  const instant = instantShown(message);
+  const { shown, updatedAt } = message;
+  if (shown === null || instant > shown.instant) {
+    message.shown = { instant, updatedAt, isSettled: true };
+  } else if (shown.updatedAt !== updatedAt) {
+    message.shown = { instant, updatedAt, isSettled: false };
+  }
 }
 
 function newestPublicMessage(conversation: Conversation): Message | null {

@@ -10,6 +10,8 @@ export interface Random {
   /** A version 4 UUID, lower case. */
   uuid(): string;
   token(length: number): string;
+  /** A seed that goes on from here. */
+  state(): number;
 }
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -39,5 +41,6 @@ export function createRandom(seed: number): Random {
       }`;
     },
     token: (length) => Array.from({ length }, () => BASE58[integer(0, 57)]).join(""),
+    state: () => state,
   };
 }

@@ -1,4 +1,4 @@
-// What an installation remembers: the rows of Chatwoot's own tables, as far as webhooks show them.
+// What an installation remembers: the rows of Chatwoot's own tables, as far as webhooks or a mirror show them.
 import type { Instant } from "./serialise.ts";
 
 export type Attributes = Record<string, unknown>;
@@ -27,6 +27,8 @@ export interface Inbox {
   bot: Bot | null;
   /** The older assignment engine: picks an agent in the transaction that opens, and loses the status event by it. */
   autoAssignment: boolean;
+  /** Whether its working hours are in force; without them Chatwoot counts no business hours. */
+  workingHoursEnabled: boolean;
   csatSurveyEnabled: boolean;
   greetingMessage: string | null;
   /** The channel's row, credentials included, as `inbox_updated` shows it. */
@@ -54,6 +56,32 @@ export interface Team {
   name: string;
 }
 
+export interface CannedResponse {
+  id: number;
+  shortCode: string;
+  content: string;
+}
+
+/** A label the account has made known. The tag of the same name stays when the label goes. */
+export interface Label {
+  id: number;
+  title: string;
+  createdAt: Instant;
+}
+
+/** The name behind labels, shared by all accounts of an installation. */
+export interface Tag {
+  id: number;
+  name: string;
+  uses: number;
+}
+
+export interface Tagging {
+  id: number;
+  tag: Tag;
+  createdAt: Instant;
+}
+
 export interface Contact {
   kind: "Contact";
   id: number;
@@ -65,8 +93,10 @@ export interface Contact {
   customAttributes: Attributes;
   additionalAttributes: Attributes;
   lastActivityAt: Instant | null;
+  createdAt: Instant;
   updatedAt: Instant;
-  contactInboxes: Map<number, ContactInbox>;
+  /** The first of an inbox is the one in use; a merge of contacts brings further ones. */
+  contactInboxes: ContactInbox[];
 }
 
 export interface ContactInbox {
@@ -85,6 +115,8 @@ export const PRIORITIES = ["low", "medium", "high", "urgent"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
 export interface Conversation {
+  /** Chatwoot's own id of the row, which neither webhooks nor REST show. */
+  id: number;
   displayId: number;
   uuid: string;
   inbox: Inbox;
@@ -94,25 +126,46 @@ export interface Conversation {
   assignee: Agent | Bot | null;
   team: Team | null;
   labels: string[];
+  /** One for each label, in the same order. */
+  taggings: Tagging[];
   priority: Priority | null;
   snoozedUntil: Instant | null;
   waitingSince: Instant | null;
   firstReplyCreatedAt: Instant | null;
   agentLastSeenAt: Instant | null;
+  assigneeLastSeenAt: Instant | null;
   contactLastSeenAt: Instant | null;
   lastActivityAt: Instant;
   createdAt: Instant;
   updatedAt: Instant;
   customAttributes: Attributes;
   additionalAttributes: Attributes;
-  /** The customer's answer to the survey. */
-  csat: { rating: number; feedback: string | null } | null;
-  /** In order of creation, without the activity messages, which no webhook shows. */
+  /** In order of creation. */
   messages: Message[];
+  /** What Chatwoot itself notes between them ("Assigned to …"); no webhook shows these. */
+  activities: Message[];
+  reportingEvents: ReportingEvent[];
 }
 
 export const MESSAGE_TYPES = ["incoming", "outgoing", "activity", "template"] as const;
-export type MessageType = "incoming" | "outgoing" | "template";
+export type MessageType = (typeof MESSAGE_TYPES)[number];
+
+export const CONTENT_TYPES = [
+  "text",
+  "input_text",
+  "input_textarea",
+  "input_email",
+  "input_select",
+  "cards",
+  "form",
+  "article",
+  "incoming_email",
+  "input_csat",
+  "integrations",
+  "sticker",
+  "voice_call",
+] as const;
+export type ContentType = (typeof CONTENT_TYPES)[number];
 
 export const DELIVERY_STATUSES = ["sent", "delivered", "read", "failed"] as const;
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
@@ -121,13 +174,15 @@ export interface Message {
   id: number;
   conversation: Conversation;
   type: MessageType;
-  contentType: "text" | "incoming_email" | "input_csat" | "input_select";
+  contentType: ContentType;
   content: string | null;
   private: boolean;
   sender: Contact | Agent | Bot | null;
   status: DeliveryStatus;
   /** The status in the newest payload that showed one: a message that was never the last public one shows none. */
   shownStatus: DeliveryStatus | null;
+  /** Of the payloads that showed it: the newest instant in them, and what it was like then. */
+  shown: Shown | null;
   sourceId: string | null;
   contentAttributes: Attributes;
   additionalAttributes: Attributes;
@@ -136,16 +191,56 @@ export interface Message {
   updatedAt: Instant;
 }
 
+/**
+ * A payload of a message says only when its conversation last changed, and an edit does not change that. Two payloads of
+ * one instant that show two states cannot be put in order by anybody who has only them.
+ */
+export interface Shown {
+  instant: Instant;
+  updatedAt: Instant;
+  isSettled: boolean;
+}
+
+/** A row of Chatwoot's own statistics, written once. */
+export interface ReportingEvent {
+  id: number;
+  name: string;
+  conversation: Conversation;
+  inboxId: number;
+  userId: number | null;
+  /** Seconds. */
+  value: number;
+  valueInBusinessHours: number;
+  startedAt: Instant;
+  endedAt: Instant;
+  createdAt: Instant;
+}
+
+/** The customer's answer to a survey. */
+export interface CsatResponse {
+  id: number;
+  message: Message;
+  rating: number;
+  feedback: string | null;
+  assignedAgentId: number | null;
+  createdAt: Instant;
+  updatedAt: Instant;
+}
+
+export const FILE_KINDS = ["image", "audio", "video", "file"] as const;
+
 export interface Attachment {
   id: number;
-  fileType: "image" | "audio" | "video" | "file";
+  fileType: (typeof FILE_KINDS)[number];
   extension: string;
   contentType: string;
-  dataUrl: string;
-  thumbUrl: string;
+  /** With the name of the file it makes the address. */
+  key: string;
+  fileName: string;
   fileSize: number;
   width: number | null;
   height: number | null;
+  createdAt: Instant;
 }
 
 const FILE_TYPES: Record<string, { fileType: Attachment["fileType"]; contentType: string }> = {

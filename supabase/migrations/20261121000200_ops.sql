@@ -1,7 +1,7 @@
 -- Settings: what an account may choose, with the limits of each choice. A value outside its limits never gets in, and
--- every change is in the decision log.
+-- every change is in the decision log. And alerts: what somebody has to see, once while it lasts.
 create schema ops;
-comment on schema ops is 'Settings now; health checks, alerts and job runs belong here too.';
+comment on schema ops is 'Settings, alerts, the tidying of job runs; health checks belong here too.';
 revoke all on schema ops from public;
 grant usage on schema ops to authenticated, service_role;
 
@@ -13,25 +13,32 @@ create table ops.setting_definitions (
   minimum numeric,
   maximum numeric,
   default_value jsonb not null,
+  is_for_project boolean not null default false,
   description text not null,
   constraint setting_definitions_pkey primary key (name),
-  constraint setting_definitions_kind_known check (kind in ('integer', 'time_zone')),
+  constraint setting_definitions_kind_known check (kind in ('integer', 'boolean', 'time_zone')),
   constraint setting_definitions_integer_bounded check ((kind = 'integer') = (minimum is not null and maximum is not null))
 );
 comment on table ops.setting_definitions is 'The settings there are: reference data, the same for every account.';
 comment on column ops.setting_definitions.name is 'Name of the setting.';
-comment on column ops.setting_definitions.kind is 'What a value must be: integer, or time_zone (an IANA name).';
+comment on column ops.setting_definitions.kind is 'What a value must be: integer, boolean, or time_zone (an IANA name).';
 comment on column ops.setting_definitions.minimum is 'Smallest integer allowed; null for other kinds.';
 comment on column ops.setting_definitions.maximum is 'Largest integer allowed; null for other kinds.';
 comment on column ops.setting_definitions.default_value is 'The value where an account has chosen none.';
+comment on column ops.setting_definitions.is_for_project is 'True where a choice reaches beyond the account, so that only the project''s backend may make it and no member.';
 comment on column ops.setting_definitions.description is 'What the setting does, with its unit.';
 alter table ops.setting_definitions enable row level security;
 
-insert into ops.setting_definitions (name, kind, minimum, maximum, default_value, description) values
-  ('raw_retention_days', 'integer', 1, 3650, '35',
+insert into ops.setting_definitions (name, kind, minimum, maximum, default_value, is_for_project, description) values
+  ('raw_retention_days', 'integer', 1, 3650, '35', false,
     'Days that the raw bytes and headers of a webhook delivery are kept; then only its outcome remains.'),
-  ('reporting_time_zone', 'time_zone', null, null, '"UTC"',
-    'The zone whose midnight parts one day from the next in analytics.volume_by_day.');
+  ('reporting_time_zone', 'time_zone', null, null, '"UTC"', false,
+    'The zone whose midnight parts one day from the next in analytics.volume_by_day.'),
+  ('sync_requests_per_minute', 'integer', 10, 2000, '120', false,
+    'Requests a minute that the sync may send to Chatwoot. Chatwoot itself refuses from 3000, in its sample configuration from 300.'),
+  -- The database would fetch whatever stands in its own network for a member who names it.
+  ('sync_private_hosts', 'boolean', null, null, 'false', true,
+    'Whether the Chatwoot of this account may be at a private or loopback address, and reached without TLS.');
 
 create table ops.settings (
   account_id bigint not null,
@@ -79,6 +86,14 @@ begin
   if not found then
     raise exception 'There is no setting %', coalesce(set_setting.name, 'null') using errcode = 'OC404',
       hint = 'The settings there are: select name, description from api.settings.';
+  end if;
+  if v_definition.is_for_project and access.actor() like 'user:%' then
+    raise exception '% is chosen for the whole project, not by an account', v_definition.name
+      using errcode = 'OC403', hint = 'Ask whoever runs the project: it takes the secret key or a database login.';
+  end if;
+  if v_definition.kind = 'boolean' and coalesce(jsonb_typeof(set_setting.value), '') <> 'boolean' then
+    raise exception '% must be true or false', v_definition.name
+      using errcode = 'OC422', hint = v_definition.description;
   end if;
   if v_definition.kind = 'integer' and not coalesce(
     jsonb_typeof(set_setting.value) = 'number' and set_setting.value::numeric = trunc(set_setting.value::numeric)
@@ -180,4 +195,62 @@ $$;
 comment on function ops.purge_job_runs is 'Deletes records of cron runs that ended over 7 days ago, one batch; returns how many.';
 revoke all on function ops.purge_job_runs from public, anon, authenticated, service_role;
 
-select cron.schedule('ops-purge-job-runs', '17 * * * *', 'select ops.purge_job_runs()');
+create table ops.alerts (
+  account_id bigint not null,
+  alert_id bigint generated always as identity,
+  kind text not null,
+  subject text not null,
+  message text not null,
+  hint text,
+  raised_at timestamptz not null,
+  last_raised_at timestamptz not null,
+  times integer not null default 1,
+  resolved_at timestamptz,
+  constraint alerts_pkey primary key (account_id, alert_id),
+  constraint alerts_texts_bounded check (length(kind) between 1 and 100 and length(subject) between 1 and 200
+    and length(message) between 1 and 1000 and length(hint) <= 1000)
+);
+comment on table ops.alerts is 'What somebody has to see. One row while it lasts, however often it is found again.';
+comment on column ops.alerts.account_id is 'Chatwoot''s account id.';
+comment on column ops.alerts.alert_id is 'Number of the alert.';
+comment on column ops.alerts.kind is 'What sort of trouble, such as sync.stopped.';
+comment on column ops.alerts.subject is 'What is in trouble, such as rest.';
+comment on column ops.alerts.message is 'What happened and why.';
+comment on column ops.alerts.hint is 'What to do about it; null for nothing known.';
+comment on column ops.alerts.raised_at is 'When it was first found (UTC).';
+comment on column ops.alerts.last_raised_at is 'When it was last found (UTC).';
+comment on column ops.alerts.times is 'How often it was found.';
+comment on column ops.alerts.resolved_at is 'When it was over (UTC); null while it lasts.';
+create unique index alerts_open_key on ops.alerts (account_id, kind, subject) where resolved_at is null;
+alter table ops.alerts enable row level security;
+create policy "Members read their accounts' alerts" on ops.alerts
+for select to authenticated using (account_id = any (array(select access.my_account_ids())));
+create policy "Analysts read all alerts" on ops.alerts for select to analyst using (true);
+grant select on ops.alerts to authenticated, analyst, service_role;
+
+create function ops.raise_alert(
+  account_id bigint, kind text, subject text, message text, hint text default null, as_of timestamptz default now()
+) returns void
+language sql volatile security invoker set search_path = '' as $$
+  insert into ops.alerts as existing (account_id, kind, subject, message, hint, raised_at, last_raised_at)
+  values (raise_alert.account_id, raise_alert.kind, raise_alert.subject, left(raise_alert.message, 1000),
+    left(raise_alert.hint, 1000), raise_alert.as_of, raise_alert.as_of)
+  on conflict (account_id, kind, subject) where resolved_at is null
+  do update set message = excluded.message, hint = excluded.hint, times = existing.times + 1,
+    last_raised_at = greatest(existing.last_raised_at, excluded.last_raised_at)
+$$;
+comment on function ops.raise_alert is 'Raises an alert, or counts it up while it is open.';
+revoke all on function ops.raise_alert from public, anon, authenticated, service_role;
+
+create function ops.resolve_alert(account_id bigint, kind text, subject text, as_of timestamptz default now())
+returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  update ops.alerts as existing set resolved_at = resolve_alert.as_of
+  where existing.account_id = resolve_alert.account_id and existing.kind = resolve_alert.kind
+    and existing.subject = resolve_alert.subject and existing.resolved_at is null;
+  return found;
+end
+$$;
+comment on function ops.resolve_alert is 'Closes the open alert of that kind and subject; true when there was one.';
+revoke all on function ops.resolve_alert from public, anon, authenticated, service_role;

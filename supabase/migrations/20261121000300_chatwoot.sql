@@ -6,6 +6,11 @@
 -- associative and idempotent, so the mirror ends the same through whichever door, in whatever order and however often a
 -- fact arrives, and a record that lacks a field says nothing about it. Records are nearly always complete, so a row
 -- keeps one version for all its fields; only where they differ does field_versions hold them one by one.
+--
+-- What the doors show differently is written in one way here, whichever door it came through: labels sorted, texts as
+-- webhooks show them, instants no finer than the coarsest door shows them. Those of creation and of the
+-- first reply never change, so of two readings the finer one stands. What no two readings agree on, or what can be worked
+-- out (unread messages, an open reply window), and addresses that open a file to whoever has them, are not kept.
 create schema chatwoot;
 comment on schema chatwoot is 'The mirror of Chatwoot: accounts, inboxes, agents, teams, contacts, conversations, messages, labels, CSAT.';
 revoke all on schema chatwoot from public;
@@ -64,7 +69,7 @@ create table chatwoot.agents (
   name text,
   available_name text,
   email text,
-  avatar_url text,
+  deleted_at timestamptz,
   version_at timestamptz not null,
   field_versions jsonb,
   constraint agents_pkey primary key (account_id, kind, agent_id),
@@ -78,12 +83,12 @@ comment on column chatwoot.agents.agent_id is 'Chatwoot''s id within the kind.';
 comment on column chatwoot.agents.name is 'Full name.';
 comment on column chatwoot.agents.available_name is 'Display name shown to customers.';
 comment on column chatwoot.agents.email is 'E-mail address; bots have none.';
-comment on column chatwoot.agents.avatar_url is 'Picture; empty when there is none.';
 
 create table chatwoot.teams (
   account_id bigint not null,
   team_id bigint not null,
   name text,
+  deleted_at timestamptz,
   version_at timestamptz not null,
   field_versions jsonb,
   constraint teams_pkey primary key (account_id, team_id),
@@ -110,13 +115,11 @@ create table chatwoot.contacts (
   email text,
   phone_number text,
   identifier text,
-  avatar_url text,
   blocked boolean,
   additional_attributes jsonb,
   custom_attributes jsonb,
   deleted_at timestamptz,
   version_at timestamptz not null,
-  digest bigint,
   field_versions jsonb,
   constraint contacts_pkey primary key (account_id, contact_id),
   constraint contacts_contact_id_positive check (contact_id > 0)
@@ -127,7 +130,6 @@ comment on column chatwoot.contacts.name is 'Name as the customer or an agent ga
 comment on column chatwoot.contacts.email is 'E-mail address.';
 comment on column chatwoot.contacts.phone_number is 'Phone number, E.164.';
 comment on column chatwoot.contacts.identifier is 'The shop''s own id of the customer.';
-comment on column chatwoot.contacts.avatar_url is 'Picture; empty when there is none.';
 comment on column chatwoot.contacts.blocked is 'Whether the contact is blocked.';
 comment on column chatwoot.contacts.additional_attributes is 'What Chatwoot found out: city, country, company.';
 comment on column chatwoot.contacts.custom_attributes is 'What the shop keeps about the customer.';
@@ -135,6 +137,7 @@ comment on column chatwoot.contacts.custom_attributes is 'What the shop keeps ab
 create table chatwoot.conversations (
   account_id bigint not null,
   display_id bigint not null,
+  database_id bigint,
   inbox_id bigint,
   contact_id bigint,
   channel text,
@@ -144,11 +147,9 @@ create table chatwoot.conversations (
   assignee_id bigint,
   team_id bigint,
   labels text[],
-  can_reply boolean,
   contact_source_id text,
   additional_attributes jsonb,
   custom_attributes jsonb,
-  unread_count integer,
   snoozed_until timestamptz,
   waiting_since timestamptz,
   first_reply_created_at timestamptz,
@@ -158,7 +159,6 @@ create table chatwoot.conversations (
   created_at timestamptz,
   deleted_at timestamptz,
   version_at timestamptz not null,
-  digest bigint,
   field_versions jsonb,
   constraint conversations_pkey primary key (account_id, display_id),
   constraint conversations_display_id_positive check (display_id > 0),
@@ -168,6 +168,7 @@ create table chatwoot.conversations (
 );
 comment on table chatwoot.conversations is 'Conversations, keyed by the number people see (per account).';
 comment on column chatwoot.conversations.display_id is 'The conversation''s number in its account, as the dashboard shows it.';
+comment on column chatwoot.conversations.database_id is 'Chatwoot''s own id of the row; null until the database door tells it.';
 comment on column chatwoot.conversations.inbox_id is 'Inbox it came in through.';
 comment on column chatwoot.conversations.contact_id is 'The customer.';
 comment on column chatwoot.conversations.channel is 'Class name of the channel.';
@@ -176,23 +177,24 @@ comment on column chatwoot.conversations.priority is 'low, medium, high, urgent;
 comment on column chatwoot.conversations.assignee_kind is 'user or agent_bot; null when unassigned.';
 comment on column chatwoot.conversations.assignee_id is 'Id of the assignee within its kind; null when unassigned.';
 comment on column chatwoot.conversations.team_id is 'Team; null for none.';
-comment on column chatwoot.conversations.labels is 'Titles of its labels.';
-comment on column chatwoot.conversations.can_reply is 'Whether the channel''s reply window is open.';
+comment on column chatwoot.conversations.labels is 'Titles of its labels, sorted.';
 comment on column chatwoot.conversations.contact_source_id is 'The customer''s id in the channel.';
 comment on column chatwoot.conversations.additional_attributes is 'Browser, referer, mail subject and the like.';
 comment on column chatwoot.conversations.custom_attributes is 'What the shop keeps about the conversation.';
-comment on column chatwoot.conversations.unread_count is 'Customer messages the agents have not seen; Chatwoot stops counting at 10.';
-comment on column chatwoot.conversations.snoozed_until is 'When a snooze ends (UTC); null when not snoozed or without end.';
-comment on column chatwoot.conversations.waiting_since is 'Since when the customer waits for a reply (UTC); null when nobody waits.';
-comment on column chatwoot.conversations.first_reply_created_at is 'When a person first replied (UTC); null until then.';
-comment on column chatwoot.conversations.agent_last_seen_at is 'When an agent last looked (UTC); null for never.';
-comment on column chatwoot.conversations.contact_last_seen_at is 'When the customer last looked (UTC); null for never.';
-comment on column chatwoot.conversations.last_activity_at is 'When something last happened (UTC).';
-comment on column chatwoot.conversations.created_at is 'When it began (UTC).';
+comment on column chatwoot.conversations.snoozed_until is 'When a snooze ends (UTC, milliseconds); null when not snoozed or without end.';
+comment on column chatwoot.conversations.waiting_since is 'Since when the customer waits for a reply (UTC, whole seconds); null when nobody waits.';
+comment on column chatwoot.conversations.first_reply_created_at is 'When a person first replied (UTC, as finely as a door has shown it); null until then.';
+comment on column chatwoot.conversations.agent_last_seen_at is 'When an agent last looked (UTC, whole seconds); null for never.';
+comment on column chatwoot.conversations.contact_last_seen_at is 'When the customer last looked (UTC, whole seconds); null for never.';
+comment on column chatwoot.conversations.last_activity_at is 'When something last happened (UTC, whole seconds).';
+comment on column chatwoot.conversations.created_at is 'When it began (UTC, as finely as a door has shown it).';
 -- The instant first: an index that begins with account_id looks as good as the primary key to a planner without
 -- statistics, and a new project has none. Then every look at one conversation would read all of them.
 create index conversations_created_at_idx on chatwoot.conversations (created_at, account_id);
 
+-- From Chatwoot's own id, by which its tables refer to a conversation.
+create index conversations_database_id_idx on chatwoot.conversations (database_id, account_id)
+  where database_id is not null;
 -- The waiting list, longest first: few rows, however long the history.
 create index conversations_waiting_idx on chatwoot.conversations (account_id, waiting_since)
   where waiting_since is not null;
@@ -214,10 +216,9 @@ create table chatwoot.messages (
   additional_attributes jsonb,
   created_at timestamptz,
   delivery_status text,
-  updated_at timestamptz,
+  delivery_status_at timestamptz,
   deleted_at timestamptz,
   version_at timestamptz not null,
-  digest bigint,
   field_versions jsonb,
   constraint messages_pkey primary key (account_id, message_id),
   constraint messages_conversation_fkey foreign key (conversation_display_id, account_id)
@@ -233,17 +234,17 @@ comment on column chatwoot.messages.conversation_display_id is 'The conversation
 comment on column chatwoot.messages.inbox_id is 'The inbox it went through.';
 comment on column chatwoot.messages.message_type is 'incoming, outgoing, activity or template.';
 comment on column chatwoot.messages.content_type is 'text, input_csat, cards and so on.';
-comment on column chatwoot.messages.content is 'What was written; null for attachments alone.';
+comment on column chatwoot.messages.content is 'What was written, without backslashes before line breaks and without line breaks at the end; null for attachments alone.';
 comment on column chatwoot.messages.private is 'True for a note that only agents see.';
 comment on column chatwoot.messages.sender_kind is 'contact, user, agent_bot, captain_assistant or what a later Chatwoot adds; null when Chatwoot itself wrote.';
 comment on column chatwoot.messages.sender_id is 'Id of the sender within its kind.';
 comment on column chatwoot.messages.source_id is 'The message''s id in the channel.';
-comment on column chatwoot.messages.attachments is 'Array of attachments as Chatwoot describes them; empty for none.';
+comment on column chatwoot.messages.attachments is 'Array of {id, file_type, extension} by id; empty for none. The files are fetched in Chatwoot.';
 comment on column chatwoot.messages.content_attributes is 'Reply reference, parsed e-mail, form values and so on.';
 comment on column chatwoot.messages.additional_attributes is 'Campaign and template details.';
-comment on column chatwoot.messages.created_at is 'When it was written (UTC).';
+comment on column chatwoot.messages.created_at is 'When it was written (UTC, as finely as a door has shown it).';
 comment on column chatwoot.messages.delivery_status is 'sent, delivered, read or failed; null until a payload says it.';
-comment on column chatwoot.messages.updated_at is 'Chatwoot''s own time of the last change (UTC), the version of delivery_status; null until a payload says it.';
+comment on column chatwoot.messages.delivery_status_at is 'What newer is measured by, for delivery_status, which few payloads carry (UTC); null until one does.';
 -- Neither begins with account_id, as with conversations.
 create index messages_conversation_idx on chatwoot.messages (conversation_display_id, account_id, created_at);
 create index messages_created_at_idx on chatwoot.messages (created_at, account_id);
@@ -268,6 +269,34 @@ comment on column chatwoot.csat_responses.conversation_display_id is 'The conver
 comment on column chatwoot.csat_responses.rating is '1 (worst) to 5 (best).';
 comment on column chatwoot.csat_responses.feedback_message is 'What the customer wrote beside it; null for nothing.';
 comment on column chatwoot.csat_responses.first_answered_at is 'Earliest instant at which the answer is known to have been there (UTC).';
+
+create table chatwoot.reporting_events (
+  account_id bigint not null,
+  event_id bigint not null,
+  name text,
+  conversation_display_id bigint,
+  inbox_id bigint,
+  user_id bigint,
+  value double precision,
+  value_in_business_hours double precision,
+  event_started_at timestamptz,
+  event_ended_at timestamptz,
+  created_at timestamptz not null,
+  constraint reporting_events_pkey primary key (account_id, event_id)
+);
+comment on table chatwoot.reporting_events is 'What Chatwoot''s own reports are counted from, each row as Chatwoot wrote it once.';
+comment on column chatwoot.reporting_events.event_id is 'Chatwoot''s id of the event.';
+comment on column chatwoot.reporting_events.name is 'first_response, reply_time, conversation_resolved and so on.';
+comment on column chatwoot.reporting_events.conversation_display_id is 'The conversation it belongs to; null when that is gone.';
+comment on column chatwoot.reporting_events.inbox_id is 'The inbox at the time.';
+comment on column chatwoot.reporting_events.user_id is 'The person it is credited to; null for none.';
+comment on column chatwoot.reporting_events.value is 'Length in seconds as Chatwoot counts it.';
+comment on column chatwoot.reporting_events.value_in_business_hours is 'Length in seconds of business hours; 0 also where none are set.';
+comment on column chatwoot.reporting_events.event_started_at is 'Begin of the length (UTC).';
+comment on column chatwoot.reporting_events.event_ended_at is 'End of the length (UTC).';
+comment on column chatwoot.reporting_events.created_at is 'When Chatwoot wrote it (UTC).';
+create index reporting_events_conversation_idx on chatwoot.reporting_events (conversation_display_id, account_id)
+  where conversation_display_id is not null;
 
 do $$
 declare
@@ -295,11 +324,7 @@ begin
     execute format('comment on column %s.field_versions is %L', v_table,
       'Version of each field that has been told of, in microseconds since 1970; null when all are of version_at.');
   end loop;
-  for v_table in select unnest(array['contacts', 'conversations', 'messages']) loop
-    execute format('comment on column chatwoot.%I.digest is %L', v_table,
-      'Hash of the record last taken whole, to know a repetition by; null after fields were taken one by one.');
-  end loop;
-  for v_table in select unnest(array['inboxes', 'contacts', 'conversations', 'messages']) loop
+  for v_table in select unnest(array['inboxes', 'agents', 'teams', 'contacts', 'conversations', 'messages']) loop
     execute format('comment on column chatwoot.%I.deleted_at is %L', v_table,
       'Earliest instant at which it is known to be deleted in Chatwoot (UTC); null while it is not.');
   end loop;
@@ -338,13 +363,15 @@ declare
   v_version bigint := (extract(epoch from merge_fields.version_at) * 1000000)::bigint;
   v_key_match text := (select string_agg(format('rows.%1$I = sought.%1$I', names.name), ' and ')
     from jsonb_object_keys(merge_fields.key) as names (name));
-  v_not_fields text[] := array['version_at', 'digest', 'field_versions', 'deleted_at', 'delivery_status', 'updated_at',
-    'first_answered_at'] || array(select jsonb_object_keys(merge_fields.key));
+  v_not_fields text[] := array['version_at', 'field_versions', 'deleted_at', 'delivery_status', 'delivery_status_at',
+    'first_answered_at', 'database_id', 'created_at', 'first_reply_created_at']
+    || array(select jsonb_object_keys(merge_fields.key));
   v_existing jsonb;
   v_given jsonb;
   v_versions jsonb;
   v_known_versions jsonb;
   v_taken text[];
+  v_finer jsonb;
 begin
   -- Through the table's own types and back, so that equal values are written equally.
   execute format('select to_jsonb(given) from jsonb_populate_record(null::%s, $1) as given', merge_fields.target)
@@ -352,7 +379,8 @@ begin
   execute format('insert into %1$s select given.* from jsonb_populate_record(null::%1$s, $1) as given
     on conflict do nothing', merge_fields.target)
     using v_given || jsonb_build_object('version_at', merge_fields.version_at, 'field_versions', coalesce(
-      (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)), '{}'));
+      (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
+        where names.name <> all (v_not_fields)), '{}'));
   if found then
     return true;
   end if;
@@ -366,18 +394,26 @@ begin
     where names.name <> all (v_not_fields)));
   select array_agg(names.name) into v_taken
   from jsonb_object_keys(merge_fields.fields) as names (name)
-  where not v_known_versions ? names.name
+  where names.name <> all (v_not_fields) and (
+    not v_known_versions ? names.name
     or v_version > (v_known_versions ->> names.name)::bigint
     or (v_version = (v_known_versions ->> names.name)::bigint
-      and (v_given -> names.name)::text collate "C" > (v_existing -> names.name)::text collate "C");
+      and (v_given -> names.name)::text collate "C" > (v_existing -> names.name)::text collate "C"));
   v_versions := v_known_versions || coalesce(
     (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
-      where not v_known_versions ? names.name or v_version > (v_known_versions ->> names.name)::bigint), '{}');
-  if v_taken is null and v_versions = v_known_versions then
+      where names.name <> all (v_not_fields)
+        and (not v_known_versions ? names.name or v_version > (v_known_versions ->> names.name)::bigint)), '{}');
+  -- These never change, and a coarse reading is a fine one cut short: the greatest is the finest, whatever its version.
+  v_finer := (select jsonb_object_agg(names.name, v_given -> names.name)
+    from unnest(array['created_at', 'first_reply_created_at']) as names (name)
+    where merge_fields.fields ? names.name and (v_given ->> names.name)::timestamptz
+      > coalesce((v_existing ->> names.name)::timestamptz, '-infinity'));
+  if v_taken is null and v_finer is null and v_versions = v_known_versions then
     return false;
   end if;
   v_existing := v_existing
     || coalesce((select jsonb_object_agg(names.name, v_given -> names.name) from unnest(v_taken) as names (name)), '{}')
+    || coalesce(v_finer, '{}')
     || jsonb_build_object(
       'version_at', greatest((v_existing ->> 'version_at')::timestamptz, merge_fields.version_at),
       -- One version for all, and none that is missing: the row is whole again.
@@ -387,16 +423,13 @@ begin
         or exists (select from jsonb_object_keys(v_existing) as names (name)
           where names.name <> all (v_not_fields) and not v_versions ? names.name)
         then v_versions end);
-  if v_existing ? 'digest' then
-    v_existing := v_existing || '{"digest": null}';
-  end if;
   execute format('update %1$s as rows set (%3$s) = (select %4$s from jsonb_populate_record(null::%1$s, $1) as merged)
     from jsonb_populate_record(null::%1$s, $1) as sought where %2$s', merge_fields.target, v_key_match,
     (select string_agg(quote_ident(names.name), ', ' order by names.name) from jsonb_object_keys(v_existing) as names (name)),
     (select string_agg('merged.' || quote_ident(names.name), ', ' order by names.name)
       from jsonb_object_keys(v_existing) as names (name)))
     using v_existing;
-  return v_taken is not null;
+  return v_taken is not null or v_finer is not null;
 end
 $$;
 comment on function chatwoot.merge_fields is
@@ -473,7 +506,7 @@ begin
 end
 $$;
 comment on function chatwoot.merge_agent is
-  'Merges a record {name, available_name, email, avatar_url} of a person or bot; true when something changed.';
+  'Merges a record {name, available_name, email} of a person or bot; true when something changed.';
 
 create function chatwoot.merge_team(account_id bigint, team_id bigint, record jsonb, version_at timestamptz)
 returns boolean
@@ -506,85 +539,284 @@ end
 $$;
 comment on function chatwoot.merge_labels is 'Remembers label titles (an array of texts) that were not known yet.';
 
+create function chatwoot.canonical_text(content text) returns text
+-- Webhooks show a text without backslashes before line breaks and without line breaks at its end, REST and the tables as
+-- it was stored. The shorter form is the one that every door can give.
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  if canonical_text.content !~ E'[\r\n]' then
+    return canonical_text.content;
+  end if;
+  return rtrim(replace(replace(canonical_text.content, E'\\\n', E'\n'), E'\\\r\n', E'\r\n'), E'\r\n');
+end
+$$;
+comment on function chatwoot.canonical_text is 'A message''s text as every door can show it; null for null.';
+
+create function chatwoot.canonical_labels(labels jsonb) returns jsonb
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  if jsonb_typeof(canonical_labels.labels) <> 'array' or jsonb_array_length(canonical_labels.labels) < 2 then
+    return canonical_labels.labels;
+  end if;
+  return (select jsonb_agg(distinct titles.title collate "C" order by titles.title collate "C")
+    from jsonb_array_elements_text(canonical_labels.labels) as titles (title));
+end
+$$;
+comment on function chatwoot.canonical_labels is 'An array of label titles, each once and sorted; anything else as it is.';
+
+create function chatwoot.canonical_attachments(attachments jsonb) returns jsonb
+-- The address of a file opens it to whoever has it, for ever, so it stays in Chatwoot.
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  if jsonb_typeof(canonical_attachments.attachments) is distinct from 'array'
+    or canonical_attachments.attachments = '[]'
+  then
+    return '[]'::jsonb;
+  end if;
+  return (select jsonb_agg(jsonb_build_object('id', files.file -> 'id', 'file_type', files.file -> 'file_type',
+      'extension', nullif(files.file ->> 'extension', '')) order by (files.file ->> 'id')::numeric)
+    from jsonb_array_elements(canonical_attachments.attachments) as files (file));
+end
+$$;
+comment on function chatwoot.canonical_attachments is 'Attachments of any door as an array of {id, file_type, extension} by id; empty for none.';
+
+create function chatwoot.is_news(target regclass, key jsonb, record jsonb) returns boolean
+-- For what is read again and again: only what differs is worth a write.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_given jsonb;
+  v_existing jsonb;
+begin
+  execute format('select to_jsonb(given) from jsonb_populate_record(null::%s, $1) as given', is_news.target)
+    into v_given using is_news.key || is_news.record;
+  execute format('select to_jsonb(rows) from %1$s as rows, jsonb_populate_record(null::%1$s, $1) as sought where %2$s',
+    is_news.target, (select string_agg(format('rows.%1$I = sought.%1$I', names.name), ' and ')
+      from jsonb_object_keys(is_news.key) as names (name))) into v_existing using is_news.key;
+  return v_existing is null or exists (
+    select from jsonb_object_keys(is_news.record) as names (name)
+    where case when names.name in ('created_at', 'first_reply_created_at')
+      then coalesce((v_given ->> names.name)::timestamptz > (v_existing ->> names.name)::timestamptz,
+        v_existing -> names.name = 'null' and v_given -> names.name <> 'null')
+      else v_given -> names.name is distinct from v_existing -> names.name end);
+end
+$$;
+comment on function chatwoot.is_news is
+  'Whether the row of that key is missing or differs from the record in a field the record has; a coarser instant of creation is no news.';
+
+create function chatwoot.revive(target text, account_id bigint, id bigint, seen_at timestamptz) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  case revive.target
+    when 'conversation' then
+      update chatwoot.conversations as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.display_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'contact' then
+      update chatwoot.contacts as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.contact_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'inbox' then
+      update chatwoot.inboxes as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.inbox_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'team' then
+      update chatwoot.teams as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.team_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'user' then
+      update chatwoot.agents as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.kind = 'user' and rows.agent_id = revive.id
+        and rows.deleted_at < revive.seen_at;
+    else
+      raise exception 'Nothing called % can be revived', coalesce(revive.target, 'null')
+        using errcode = 'OC422', hint = 'One of conversation, contact, inbox, team, user.';
+  end case;
+  return found;
+end
+$$;
+comment on function chatwoot.revive is
+  'Takes back that a conversation, contact, inbox, team or user is deleted, since the source showed it at seen_at; true when that is news.';
+
+-- What is merged by the thousand as well as one by one is merged in sets. Each element is a whole record: every column of
+-- it is said. A webhook's version is in version_at as it stands; what was read on purpose gives read_at as well, when it
+-- was read, and then a row that already says the same is not written again.
+
+create function chatwoot.read_version(updated_at timestamptz, read_at timestamptz) returns timestamptz
+-- Some changes in Chatwoot move no updated_at. A microsecond for each second that had passed puts a reading above a
+-- webhook of the same updated_at and a later reading above an earlier one, yet never above a change that came after
+-- it, even where our clock and Chatwoot's are hours apart.
+language sql stable security invoker set search_path = '' as $$
+  select read_version.updated_at + make_interval(secs => (1 + least(greatest(floor(extract(epoch from
+    read_version.read_at - read_version.updated_at)), 0), 1e9))::double precision / 1e6)
+$$;
+comment on function chatwoot.read_version is
+  'The version of a record of this updated_at that was read on purpose at read_at: a microsecond later for each second between.';
+
+create function chatwoot.merge_contacts(given chatwoot.contacts[], read_at timestamptz default null) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint;
+  v_left chatwoot.contacts[];
+  v_row chatwoot.contacts;
+  v_is_changed boolean;
+begin
+  with fresh as materialized (
+    select distinct on (told.account_id, told.contact_id)
+      told.account_id, told.contact_id, told.name, told.email, told.phone_number, told.identifier, told.blocked,
+      told.additional_attributes, told.custom_attributes, null::timestamptz as deleted_at,
+      case when merge_contacts.read_at is null then told.version_at
+        else chatwoot.read_version(told.version_at, merge_contacts.read_at) end as version_at,
+      null::jsonb as field_versions
+    from unnest(merge_contacts.given) as told
+    left join chatwoot.contacts as existing
+      on existing.account_id = told.account_id and existing.contact_id = told.contact_id
+    where existing.contact_id is null or existing.field_versions is not null
+      or existing.deleted_at < merge_contacts.read_at
+      or (existing.version_at < told.version_at and merge_contacts.read_at is null)
+      or existing.version_at < date_trunc('milliseconds', told.version_at)
+      or (existing.version_at <= coalesce(chatwoot.read_version(told.version_at, merge_contacts.read_at), told.version_at)
+        and (existing.name, existing.email, existing.phone_number, existing.identifier, existing.blocked,
+          existing.additional_attributes, existing.custom_attributes)
+        is distinct from (told.name, told.email, told.phone_number, told.identifier, told.blocked,
+          told.additional_attributes, told.custom_attributes))
+    order by told.account_id, told.contact_id, told.version_at desc
+  ), merged as (
+    insert into chatwoot.contacts as rows select fresh.* from fresh
+    on conflict on constraint contacts_pkey do update set
+      name = excluded.name, email = excluded.email, phone_number = excluded.phone_number,
+      identifier = excluded.identifier, blocked = excluded.blocked,
+      additional_attributes = excluded.additional_attributes, custom_attributes = excluded.custom_attributes,
+      deleted_at = case when rows.deleted_at >= coalesce(merge_contacts.read_at, excluded.version_at)
+        then rows.deleted_at end,
+      version_at = excluded.version_at, field_versions = null
+    where excluded.version_at > rows.version_at
+    returning rows.account_id, rows.contact_id
+  )
+  select count(merged.contact_id),
+    array_agg(row(fresh.*)::chatwoot.contacts order by fresh.account_id, fresh.contact_id)
+      filter (where merged.contact_id is null)
+  into v_changed, v_left
+  from fresh left join merged using (account_id, contact_id);
+  foreach v_row in array coalesce(v_left, '{}'::chatwoot.contacts[]) loop
+    v_is_changed := chatwoot.merge_fields('chatwoot.contacts',
+      jsonb_build_object('account_id', v_row.account_id, 'contact_id', v_row.contact_id),
+      to_jsonb(v_row) - array['account_id', 'contact_id', 'deleted_at', 'version_at', 'field_versions'], v_row.version_at);
+    v_is_changed := chatwoot.revive('contact', v_row.account_id, v_row.contact_id, merge_contacts.read_at) or v_is_changed;
+    v_changed := v_changed + v_is_changed::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_contacts is
+  'Merges whole records of contacts; returns how many rows changed. read_at is when they were read on purpose, null for what was sent.';
+
 create function chatwoot.merge_contact(account_id bigint, contact_id bigint, record jsonb, version_at timestamptz)
 returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
-declare
-  v_digest bigint := hashtextextended(merge_contact.record::text, 0);
-  v_existing record;
 begin
-  select rows.version_at, rows.digest, rows.field_versions is null as is_whole into v_existing
-  from chatwoot.contacts as rows
-  where rows.account_id = merge_contact.account_id and rows.contact_id = merge_contact.contact_id;
-  if v_existing.is_whole and (v_existing.version_at > merge_contact.version_at
-    or (v_existing.version_at = merge_contact.version_at and v_existing.digest = v_digest))
+  if merge_contact.record ?& array['name', 'email', 'phone_number', 'identifier', 'blocked', 'additional_attributes',
+    'custom_attributes']
   then
-    return false;
-  end if;
-  if merge_contact.record ?& array['name', 'email', 'phone_number', 'identifier', 'avatar_url', 'blocked',
-    'additional_attributes', 'custom_attributes']
-  then
-    insert into chatwoot.contacts as rows
-    select given.* from jsonb_populate_record(null::chatwoot.contacts, merge_contact.record || jsonb_build_object(
-      'account_id', merge_contact.account_id, 'contact_id', merge_contact.contact_id,
-      'version_at', merge_contact.version_at, 'digest', v_digest)) as given
-    on conflict on constraint contacts_pkey do update set
-      name = excluded.name, email = excluded.email, phone_number = excluded.phone_number,
-      identifier = excluded.identifier, avatar_url = excluded.avatar_url, blocked = excluded.blocked,
-      additional_attributes = excluded.additional_attributes, custom_attributes = excluded.custom_attributes,
-      version_at = excluded.version_at, digest = excluded.digest, field_versions = null
-    where excluded.version_at > rows.version_at;
-    if found then
-      return true;
-    end if;
+    return chatwoot.merge_contacts(array[jsonb_populate_record(null::chatwoot.contacts, merge_contact.record
+      || jsonb_build_object('account_id', merge_contact.account_id, 'contact_id', merge_contact.contact_id,
+        'version_at', merge_contact.version_at))]) > 0;
   end if;
   return chatwoot.merge_fields('chatwoot.contacts',
     jsonb_build_object('account_id', merge_contact.account_id, 'contact_id', merge_contact.contact_id),
     merge_contact.record, merge_contact.version_at);
 end
 $$;
-comment on function chatwoot.merge_contact is 'Merges a record of a contact, keys as the columns; true when something may have changed.';
+comment on function chatwoot.merge_contact is 'Merges a record of a contact, keys as the columns, whole or in part; true when something may have changed.';
+
+create function chatwoot.merge_conversations(given chatwoot.conversations[], read_at timestamptz default null)
+returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint;
+  v_left chatwoot.conversations[];
+  v_row chatwoot.conversations;
+  v_is_changed boolean;
+begin
+  with fresh as materialized (
+    select distinct on (told.account_id, told.display_id)
+      told.account_id, told.display_id, told.database_id, told.inbox_id, told.contact_id, told.channel, told.status,
+      told.priority, told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
+      told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
+      told.first_reply_created_at, told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at,
+      told.created_at, null::timestamptz as deleted_at,
+      case when merge_conversations.read_at is null then told.version_at
+        else chatwoot.read_version(told.version_at, merge_conversations.read_at) end as version_at,
+      null::jsonb as field_versions
+    from unnest(merge_conversations.given) as told
+    left join chatwoot.conversations as existing
+      on existing.account_id = told.account_id and existing.display_id = told.display_id
+    where existing.display_id is null or existing.field_versions is not null
+      or existing.deleted_at < merge_conversations.read_at
+      or (existing.version_at < told.version_at and merge_conversations.read_at is null)
+      or existing.version_at < date_trunc('milliseconds', told.version_at)
+      or existing.database_id is distinct from coalesce(told.database_id, existing.database_id)
+      or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
+      or coalesce(existing.first_reply_created_at < told.first_reply_created_at,
+        told.first_reply_created_at is not null and existing.first_reply_created_at is null)
+      or (existing.version_at
+          <= coalesce(chatwoot.read_version(told.version_at, merge_conversations.read_at), told.version_at)
+        and (existing.inbox_id, existing.contact_id, existing.channel, existing.status, existing.priority,
+          existing.assignee_kind, existing.assignee_id, existing.team_id, existing.labels, existing.contact_source_id,
+          existing.additional_attributes, existing.custom_attributes, existing.snoozed_until, existing.waiting_since,
+          existing.agent_last_seen_at, existing.contact_last_seen_at, existing.last_activity_at)
+        is distinct from (told.inbox_id, told.contact_id, told.channel, told.status, told.priority,
+          told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
+          told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
+          told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at))
+    order by told.account_id, told.display_id, told.version_at desc
+  ), merged as (
+    insert into chatwoot.conversations as rows select fresh.* from fresh
+    on conflict on constraint conversations_pkey do update set
+      database_id = coalesce(rows.database_id, excluded.database_id), inbox_id = excluded.inbox_id,
+      contact_id = excluded.contact_id, channel = excluded.channel, status = excluded.status,
+      priority = excluded.priority, assignee_kind = excluded.assignee_kind, assignee_id = excluded.assignee_id,
+      team_id = excluded.team_id, labels = excluded.labels, contact_source_id = excluded.contact_source_id,
+      additional_attributes = excluded.additional_attributes, custom_attributes = excluded.custom_attributes,
+      snoozed_until = excluded.snoozed_until, waiting_since = excluded.waiting_since,
+      first_reply_created_at = greatest(rows.first_reply_created_at, excluded.first_reply_created_at),
+      agent_last_seen_at = excluded.agent_last_seen_at, contact_last_seen_at = excluded.contact_last_seen_at,
+      last_activity_at = excluded.last_activity_at, created_at = greatest(rows.created_at, excluded.created_at),
+      deleted_at = case when rows.deleted_at >= coalesce(merge_conversations.read_at, excluded.version_at)
+        then rows.deleted_at end,
+      version_at = excluded.version_at, field_versions = null
+    where excluded.version_at > rows.version_at
+    returning rows.account_id, rows.display_id
+  )
+  select count(merged.display_id),
+    array_agg(row(fresh.*)::chatwoot.conversations order by fresh.account_id, fresh.display_id)
+      filter (where merged.display_id is null)
+  into v_changed, v_left
+  from fresh left join merged using (account_id, display_id);
+  foreach v_row in array coalesce(v_left, '{}'::chatwoot.conversations[]) loop
+    update chatwoot.conversations as existing set database_id = v_row.database_id
+    where existing.account_id = v_row.account_id and existing.display_id = v_row.display_id
+      and existing.database_id is null and v_row.database_id is not null;
+    v_is_changed := chatwoot.merge_fields('chatwoot.conversations',
+      jsonb_build_object('account_id', v_row.account_id, 'display_id', v_row.display_id),
+      to_jsonb(v_row) - array['account_id', 'display_id', 'database_id', 'deleted_at', 'version_at', 'field_versions'],
+      v_row.version_at);
+    v_is_changed := chatwoot.revive('conversation', v_row.account_id, v_row.display_id, merge_conversations.read_at) or v_is_changed;
+    v_changed := v_changed + v_is_changed::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_conversations is
+  'Merges whole records of conversations; returns how many rows changed. read_at is when they were read on purpose, null for what was sent.';
 
 create function chatwoot.merge_conversation(account_id bigint, display_id bigint, record jsonb, version_at timestamptz)
 returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
-declare
-  v_digest bigint := hashtextextended(merge_conversation.record::text, 0);
-  v_existing record;
 begin
-  select rows.version_at, rows.digest, rows.field_versions is null as is_whole into v_existing
-  from chatwoot.conversations as rows
-  where rows.account_id = merge_conversation.account_id and rows.display_id = merge_conversation.display_id;
-  if v_existing.is_whole and (v_existing.version_at > merge_conversation.version_at
-    or (v_existing.version_at = merge_conversation.version_at and v_existing.digest = v_digest))
-  then
-    return false;
-  end if;
   if merge_conversation.record ?& array['inbox_id', 'contact_id', 'channel', 'status', 'priority', 'assignee_kind',
-    'assignee_id', 'team_id', 'labels', 'can_reply', 'contact_source_id', 'additional_attributes', 'custom_attributes',
-    'unread_count', 'snoozed_until', 'waiting_since', 'first_reply_created_at', 'agent_last_seen_at',
-    'contact_last_seen_at', 'last_activity_at', 'created_at']
+    'assignee_id', 'team_id', 'labels', 'contact_source_id', 'additional_attributes', 'custom_attributes',
+    'snoozed_until', 'waiting_since', 'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at',
+    'last_activity_at', 'created_at']
   then
-    insert into chatwoot.conversations as rows
-    select given.* from jsonb_populate_record(null::chatwoot.conversations, merge_conversation.record
-      || jsonb_build_object('account_id', merge_conversation.account_id, 'display_id', merge_conversation.display_id,
-        'version_at', merge_conversation.version_at, 'digest', v_digest))
-      as given
-    on conflict on constraint conversations_pkey do update set
-      inbox_id = excluded.inbox_id, contact_id = excluded.contact_id, channel = excluded.channel,
-      status = excluded.status, priority = excluded.priority, assignee_kind = excluded.assignee_kind,
-      assignee_id = excluded.assignee_id, team_id = excluded.team_id, labels = excluded.labels,
-      can_reply = excluded.can_reply, contact_source_id = excluded.contact_source_id,
-      additional_attributes = excluded.additional_attributes, custom_attributes = excluded.custom_attributes,
-      unread_count = excluded.unread_count, snoozed_until = excluded.snoozed_until,
-      waiting_since = excluded.waiting_since, first_reply_created_at = excluded.first_reply_created_at,
-      agent_last_seen_at = excluded.agent_last_seen_at, contact_last_seen_at = excluded.contact_last_seen_at,
-      last_activity_at = excluded.last_activity_at, created_at = excluded.created_at,
-      version_at = excluded.version_at, digest = excluded.digest, field_versions = null
-    where excluded.version_at > rows.version_at;
-    if found then
-      return true;
-    end if;
+    return chatwoot.merge_conversations(array[jsonb_populate_record(null::chatwoot.conversations,
+      merge_conversation.record || jsonb_build_object('account_id', merge_conversation.account_id,
+        'display_id', merge_conversation.display_id, 'version_at', merge_conversation.version_at))]) > 0;
   end if;
   return chatwoot.merge_fields('chatwoot.conversations',
     jsonb_build_object('account_id', merge_conversation.account_id, 'display_id', merge_conversation.display_id),
@@ -592,86 +824,144 @@ begin
 end
 $$;
 comment on function chatwoot.merge_conversation is
-  'Merges a record of a conversation, keys as the columns; true when something may have changed.';
+  'Merges a record of a conversation, keys as the columns, whole or in part; true when something may have changed.';
 
-create function chatwoot.merge_message(
-  account_id bigint, message_id bigint, record jsonb, version_at timestamptz,
-  delivery_status text default null, updated_at timestamptz default null, deleted_at timestamptz default null
+create function chatwoot.merge_delivery_status(
+  account_id bigint, message_id bigint, delivery_status text, delivery_status_at timestamptz, deleted_at timestamptz
 ) returns boolean
--- The status of delivery is a register of its own: only some payloads carry it, and those carry its exact version.
+-- Registers of their own: only some payloads carry the status, and those carry its exact version.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  -- Without created_at, which one shape of a message shows to the millisecond and the other to the second: the coarser
-  -- one of a version that is here already says nothing new.
-  v_digest bigint := hashtextextended((merge_message.record - 'created_at')::text, 0);
-  v_created_at timestamptz := (merge_message.record ->> 'created_at')::timestamptz;
-  v_existing record;
-  v_is_changed boolean := false;
-  v_is_new boolean;
+  v_is_changed boolean;
 begin
-  select rows.version_at, rows.digest, rows.created_at, rows.updated_at, rows.delivery_status, rows.deleted_at,
-    rows.field_versions is null as is_whole into v_existing
-  from chatwoot.messages as rows
-  where rows.account_id = merge_message.account_id and rows.message_id = merge_message.message_id;
-  if v_existing.is_whole is not true or v_existing.version_at < merge_message.version_at
-    or (v_existing.version_at = merge_message.version_at and (v_existing.digest is distinct from v_digest
-      or (v_existing.created_at is distinct from v_created_at and (v_existing.created_at > v_created_at) is not true)))
-  then
-    if merge_message.record ?& array['conversation_display_id', 'inbox_id', 'message_type', 'content_type', 'content',
-      'private', 'sender_kind', 'sender_id', 'source_id', 'attachments', 'content_attributes', 'additional_attributes',
-      'created_at']
-    then
-      insert into chatwoot.messages as rows
-      select given.* from jsonb_populate_record(null::chatwoot.messages, merge_message.record || jsonb_build_object(
-        'account_id', merge_message.account_id, 'message_id', merge_message.message_id,
-        'version_at', merge_message.version_at, 'digest', v_digest,
-        'delivery_status', case when merge_message.updated_at is not null then merge_message.delivery_status end,
-        'updated_at', merge_message.updated_at, 'deleted_at', merge_message.deleted_at)) as given
-      on conflict on constraint messages_pkey do update set
-        conversation_display_id = excluded.conversation_display_id, inbox_id = excluded.inbox_id,
-        message_type = excluded.message_type, content_type = excluded.content_type, content = excluded.content,
-        private = excluded.private, sender_kind = excluded.sender_kind, sender_id = excluded.sender_id,
-        source_id = excluded.source_id, attachments = excluded.attachments,
-        content_attributes = excluded.content_attributes, additional_attributes = excluded.additional_attributes,
-        created_at = excluded.created_at, version_at = excluded.version_at, digest = excluded.digest,
-        field_versions = null
-      where excluded.version_at > rows.version_at
-      returning rows.xmax = 0 into v_is_new;
-      v_is_changed := found;
-      if v_is_new then
-        return true;
-      end if;
-    end if;
-    if not v_is_changed then
-      v_is_changed := chatwoot.merge_fields('chatwoot.messages',
-        jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id),
-        merge_message.record, merge_message.version_at);
-    end if;
-  end if;
-  -- Both registers only ever move one way, so what was read above and is not older needs no statement.
-  if merge_message.updated_at > coalesce(v_existing.updated_at, '-infinity') or (
-    merge_message.updated_at = v_existing.updated_at
-    and coalesce(v_existing.delivery_status, '') collate "C" < merge_message.delivery_status collate "C")
-  then
-    update chatwoot.messages as rows
-    set delivery_status = merge_message.delivery_status, updated_at = merge_message.updated_at
-    where rows.account_id = merge_message.account_id and rows.message_id = merge_message.message_id
-      and (rows.updated_at is null or rows.updated_at < merge_message.updated_at or (
-        rows.updated_at = merge_message.updated_at
-        and coalesce(rows.delivery_status, '') collate "C" < merge_message.delivery_status collate "C"));
-    v_is_changed := v_is_changed or found;
-  end if;
-  if merge_message.deleted_at < coalesce(v_existing.deleted_at, 'infinity') then
-    update chatwoot.messages as rows set deleted_at = merge_message.deleted_at
-    where rows.account_id = merge_message.account_id and rows.message_id = merge_message.message_id
-      and (rows.deleted_at is null or rows.deleted_at > merge_message.deleted_at);
+  update chatwoot.messages as rows set delivery_status = merge_delivery_status.delivery_status,
+    delivery_status_at = merge_delivery_status.delivery_status_at
+  where rows.account_id = merge_delivery_status.account_id and rows.message_id = merge_delivery_status.message_id
+    and (rows.delivery_status_at < merge_delivery_status.delivery_status_at
+      or (rows.delivery_status_at is null and merge_delivery_status.delivery_status_at is not null)
+      or (rows.delivery_status_at = merge_delivery_status.delivery_status_at
+        and coalesce(rows.delivery_status, '') collate "C" < merge_delivery_status.delivery_status collate "C"));
+  v_is_changed := found;
+  if merge_delivery_status.deleted_at is not null then
+    update chatwoot.messages as rows set deleted_at = merge_delivery_status.deleted_at
+    where rows.account_id = merge_delivery_status.account_id and rows.message_id = merge_delivery_status.message_id
+      and (rows.deleted_at is null or rows.deleted_at > merge_delivery_status.deleted_at);
     v_is_changed := v_is_changed or found;
   end if;
   return v_is_changed;
 end
 $$;
+comment on function chatwoot.merge_delivery_status is
+  'Merges a message''s delivery status, by its own version, and its deletion, the earliest known; true when something changed.';
+
+create function chatwoot.merge_messages(given chatwoot.messages[], read_at timestamptz default null) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint;
+  v_left chatwoot.messages[];
+  v_row chatwoot.messages;
+  v_is_changed boolean;
+begin
+  with fresh as materialized (
+    select distinct on (told.account_id, told.message_id)
+      told.account_id, told.message_id, told.conversation_display_id, told.inbox_id, told.message_type,
+      told.content_type, told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
+      told.content_attributes, told.additional_attributes, told.created_at,
+      case when told.delivery_status_at is not null then told.delivery_status end as delivery_status,
+      told.delivery_status_at, told.deleted_at, versions.version_at, null::jsonb as field_versions
+    from unnest(merge_messages.given) as told
+    cross join lateral (
+      select case when merge_messages.read_at is null then told.version_at
+          else chatwoot.read_version(told.version_at, merge_messages.read_at) end
+        -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
+        + case when told.deleted_at is not null then interval '1000 years' else interval '0' end as version_at
+    ) as versions
+    left join chatwoot.messages as existing
+      on existing.account_id = told.account_id and existing.message_id = told.message_id
+    where existing.message_id is null or existing.field_versions is not null
+      or (existing.version_at < versions.version_at and merge_messages.read_at is null)
+      or existing.version_at < date_trunc('milliseconds', told.version_at)
+      or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
+      or coalesce(existing.delivery_status_at < case when merge_messages.read_at is null then told.delivery_status_at
+          else date_trunc('milliseconds', told.delivery_status_at) end,
+        told.delivery_status_at is not null and existing.delivery_status_at is null)
+      or (existing.delivery_status_at <= told.delivery_status_at
+        and existing.delivery_status is distinct from told.delivery_status)
+      or coalesce(told.deleted_at < existing.deleted_at, told.deleted_at is not null and existing.deleted_at is null)
+      or (existing.version_at <= versions.version_at
+        and (existing.conversation_display_id, existing.inbox_id, existing.message_type, existing.content_type,
+          existing.content, existing.private, existing.sender_kind, existing.sender_id, existing.source_id,
+          existing.attachments, existing.content_attributes, existing.additional_attributes)
+        is distinct from (told.conversation_display_id, told.inbox_id, told.message_type, told.content_type,
+          told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
+          told.content_attributes, told.additional_attributes))
+    order by told.account_id, told.message_id, told.version_at desc
+  ), merged as (
+    insert into chatwoot.messages as rows select fresh.* from fresh
+    on conflict on constraint messages_pkey do update set
+      conversation_display_id = excluded.conversation_display_id, inbox_id = excluded.inbox_id,
+      message_type = excluded.message_type, content_type = excluded.content_type, content = excluded.content,
+      private = excluded.private, sender_kind = excluded.sender_kind, sender_id = excluded.sender_id,
+      source_id = excluded.source_id, attachments = excluded.attachments,
+      content_attributes = excluded.content_attributes, additional_attributes = excluded.additional_attributes,
+      created_at = greatest(rows.created_at, excluded.created_at),
+      delivery_status = case when excluded.delivery_status_at > coalesce(rows.delivery_status_at, '-infinity')
+        or (excluded.delivery_status_at = rows.delivery_status_at
+          and excluded.delivery_status collate "C" > coalesce(rows.delivery_status, '') collate "C")
+        then excluded.delivery_status else rows.delivery_status end,
+      delivery_status_at = greatest(rows.delivery_status_at, excluded.delivery_status_at),
+      deleted_at = least(rows.deleted_at, excluded.deleted_at),
+      version_at = excluded.version_at, field_versions = null
+    where excluded.version_at > rows.version_at
+    returning rows.account_id, rows.message_id
+  )
+  select count(merged.message_id),
+    array_agg(row(fresh.*)::chatwoot.messages order by fresh.account_id, fresh.message_id)
+      filter (where merged.message_id is null)
+  into v_changed, v_left
+  from fresh left join merged using (account_id, message_id);
+  foreach v_row in array coalesce(v_left, '{}'::chatwoot.messages[]) loop
+    v_is_changed := chatwoot.merge_fields('chatwoot.messages',
+      jsonb_build_object('account_id', v_row.account_id, 'message_id', v_row.message_id),
+      to_jsonb(v_row) - array['account_id', 'message_id', 'delivery_status', 'delivery_status_at', 'deleted_at',
+        'version_at', 'field_versions'], v_row.version_at);
+    v_is_changed := chatwoot.merge_delivery_status(v_row.account_id, v_row.message_id, v_row.delivery_status,
+      v_row.delivery_status_at, v_row.deleted_at) or v_is_changed;
+    v_changed := v_changed + v_is_changed::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_messages is
+  'Merges whole records of messages whose conversations are there; delivery status by delivery_status_at, deletion by the earliest. Returns how many rows changed. read_at is when they were read on purpose, null for what was sent.';
+
+create function chatwoot.merge_message(
+  account_id bigint, message_id bigint, record jsonb, version_at timestamptz,
+  delivery_status text default null, delivery_status_at timestamptz default null, deleted_at timestamptz default null
+) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_is_changed boolean;
+begin
+  if merge_message.record ?& array['conversation_display_id', 'inbox_id', 'message_type', 'content_type', 'content',
+    'private', 'sender_kind', 'sender_id', 'source_id', 'attachments', 'content_attributes', 'additional_attributes',
+    'created_at']
+  then
+    return chatwoot.merge_messages(array[jsonb_populate_record(null::chatwoot.messages, merge_message.record
+      || jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id,
+        'version_at', merge_message.version_at, 'delivery_status', merge_message.delivery_status,
+        'delivery_status_at', merge_message.delivery_status_at, 'deleted_at', merge_message.deleted_at))]) > 0;
+  end if;
+  v_is_changed := chatwoot.merge_fields('chatwoot.messages',
+    jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id),
+    merge_message.record, merge_message.version_at
+      + case when merge_message.deleted_at is not null then interval '1000 years' else interval '0' end);
+  return chatwoot.merge_delivery_status(merge_message.account_id, merge_message.message_id,
+    merge_message.delivery_status, merge_message.delivery_status_at, merge_message.deleted_at) or v_is_changed;
+end
+$$;
 comment on function chatwoot.merge_message is
-  'Merges a record of a message, keys as the columns; its delivery status by updated_at, its deletion by the earliest; true when something may have changed.';
+  'Merges a record of a message, keys as the columns, whole or in part; its delivery status by delivery_status_at, its deletion by the earliest; true when something may have changed.';
 
 create function chatwoot.merge_csat_response(account_id bigint, message_id bigint, record jsonb, version_at timestamptz)
 returns boolean
@@ -689,6 +979,47 @@ end
 $$;
 comment on function chatwoot.merge_csat_response is
   'Merges a record {conversation_display_id, rating, feedback_message} of a survey answer; true when something changed.';
+
+create function chatwoot.merge_csat_responses(given chatwoot.csat_responses[]) returns bigint
+-- Row by row after all: there are few, and words come later than the rating, so that no record is surely whole.
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint := 0;
+  v_row record;
+begin
+  for v_row in
+    select told.* from unnest(merge_csat_responses.given) as told
+    left join chatwoot.csat_responses as existing
+      on existing.account_id = told.account_id and existing.message_id = told.message_id
+    where existing.message_id is null or existing.rating is distinct from told.rating
+      or existing.feedback_message is distinct from coalesce(told.feedback_message, existing.feedback_message)
+      or existing.first_answered_at > told.version_at
+    order by told.account_id, told.message_id, told.version_at
+  loop
+    v_changed := v_changed + chatwoot.merge_csat_response(v_row.account_id, v_row.message_id,
+      jsonb_strip_nulls(jsonb_build_object('conversation_display_id', v_row.conversation_display_id,
+        'rating', v_row.rating, 'feedback_message', v_row.feedback_message)), v_row.version_at)::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_csat_responses is
+  'Merges survey answers whose messages are there, each with its instant as version_at; returns how many changed. No feedback_message says nothing of it.';
+
+create function chatwoot.record_reporting_events(given chatwoot.reporting_events[]) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_added bigint;
+begin
+  insert into chatwoot.reporting_events
+  select told.* from unnest(record_reporting_events.given) as told
+  order by told.account_id, told.event_id
+  on conflict do nothing;
+  get diagnostics v_added = row_count;
+  return v_added;
+end
+$$;
+comment on function chatwoot.record_reporting_events is 'Adds reporting events that were not known yet; returns how many. Chatwoot never changes one.';
 
 create function chatwoot.bury(target text, account_id bigint, id bigint, deleted_at timestamptz, conversation_display_id bigint default null)
 returns boolean
@@ -711,6 +1042,16 @@ begin
       values (bury.account_id, bury.id, bury.deleted_at, '-infinity', '{}')
       on conflict on constraint inboxes_pkey do update set deleted_at = excluded.deleted_at
       where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'team' then
+      insert into chatwoot.teams as rows (account_id, team_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint teams_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'user' then
+      insert into chatwoot.agents as rows (account_id, kind, agent_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, 'user', bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint agents_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
     when 'message' then
       insert into chatwoot.messages as rows
         (account_id, message_id, conversation_display_id, deleted_at, version_at, field_versions)
@@ -719,13 +1060,13 @@ begin
       where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
     else
       raise exception 'Nothing called % can be buried', coalesce(bury.target, 'null')
-        using errcode = 'OC422', hint = 'One of conversation, contact, inbox, message.';
+        using errcode = 'OC422', hint = 'One of conversation, contact, inbox, team, user, message.';
   end case;
   return found;
 end
 $$;
 comment on function chatwoot.bury is
-  'Marks a conversation, contact, inbox or message as deleted in Chatwoot, known or not yet; true when that is news. A message needs its conversation.';
+  'Marks a conversation, contact, inbox, team, user or message as deleted in Chatwoot, known or not yet; true when that is news. A message needs its conversation.';
 
 do $$
 declare

@@ -164,16 +164,15 @@ language plpgsql immutable security invoker set search_path = '' as $$
 declare
   v_record jsonb := jsonb_build_object('name', contact -> 'name', 'email', contact -> 'email',
     'phone_number', contact -> 'phone_number', 'identifier', contact -> 'identifier',
-    'avatar_url', contact -> 'thumbnail', 'blocked', contact -> 'blocked',
+    'blocked', contact -> 'blocked',
     'additional_attributes', contact -> 'additional_attributes', 'custom_attributes', contact -> 'custom_attributes');
-  v_keys text[] := array['name', 'email', 'phone_number', 'identifier', 'thumbnail', 'blocked', 'additional_attributes',
+  v_keys text[] := array['name', 'email', 'phone_number', 'identifier', 'blocked', 'additional_attributes',
     'custom_attributes'];
 begin
   if contact ?& v_keys then
     return v_record;
   end if;
-  return inbox.without_absent(v_record, contact, array['name', 'email', 'phone_number', 'identifier', 'avatar_url',
-    'blocked', 'additional_attributes', 'custom_attributes'], v_keys);
+  return inbox.without_absent(v_record, contact, v_keys, v_keys);
 end
 $$;
 comment on function inbox.contact_record is 'The canonical record of a contact, from any of its shapes in a webhook.';
@@ -193,34 +192,33 @@ declare
   v_meta jsonb := coalesce(conversation -> 'meta', '{}');
   v_record jsonb := jsonb_build_object(
     'inbox_id', conversation -> 'inbox_id', 'channel', conversation -> 'channel', 'status', conversation -> 'status',
-    'priority', conversation -> 'priority', 'labels', conversation -> 'labels', 'can_reply', conversation -> 'can_reply',
+    'priority', conversation -> 'priority', 'labels', chatwoot.canonical_labels(conversation -> 'labels'),
     'contact_source_id', conversation #> '{contact_inbox,source_id}',
     'additional_attributes', conversation -> 'additional_attributes',
-    'custom_attributes', conversation -> 'custom_attributes', 'unread_count', conversation -> 'unread_count',
-    'snoozed_until', chatwoot.instant(conversation -> 'snoozed_until'),
+    'custom_attributes', conversation -> 'custom_attributes',
+    'snoozed_until', date_trunc('milliseconds', chatwoot.instant(conversation -> 'snoozed_until')),
     -- Chatwoot clears it on resolving without telling, so a payload may still show it.
     'waiting_since', case when conversation ->> 'status' is distinct from 'resolved'
-      then chatwoot.instant(conversation -> 'waiting_since') end,
+      then date_trunc('second', chatwoot.instant(conversation -> 'waiting_since')) end,
     'first_reply_created_at', chatwoot.instant(conversation -> 'first_reply_created_at'),
-    'agent_last_seen_at', chatwoot.instant(conversation -> 'agent_last_seen_at'),
-    'contact_last_seen_at', chatwoot.instant(conversation -> 'contact_last_seen_at'),
-    'last_activity_at', chatwoot.instant(conversation -> 'last_activity_at'),
+    'agent_last_seen_at', date_trunc('second', chatwoot.instant(conversation -> 'agent_last_seen_at')),
+    'contact_last_seen_at', date_trunc('second', chatwoot.instant(conversation -> 'contact_last_seen_at')),
+    'last_activity_at', date_trunc('second', chatwoot.instant(conversation -> 'last_activity_at')),
     'created_at', chatwoot.instant(conversation -> 'created_at'),
     'contact_id', v_meta #> '{sender,id}',
     'assignee_kind', coalesce(v_meta #>> '{assignee,type}',
       case when v_meta #>> '{assignee,id}' is not null then 'user' end),
     'assignee_id', v_meta #> '{assignee,id}', 'team_id', v_meta #> '{team,id}');
-  v_keys text[] := array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply', 'contact_inbox',
-    'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until', 'waiting_since',
+  v_keys text[] := array['inbox_id', 'channel', 'status', 'priority', 'labels', 'contact_inbox',
+    'additional_attributes', 'custom_attributes', 'snoozed_until', 'waiting_since',
     'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at', 'created_at'];
 begin
   if conversation ?& v_keys and v_meta ?& array['sender', 'assignee', 'team'] then
     return v_record;
   end if;
   return inbox.without_absent(
-    inbox.without_absent(v_record, conversation, array['inbox_id', 'channel', 'status', 'priority', 'labels', 'can_reply',
-      'contact_source_id', 'additional_attributes', 'custom_attributes', 'unread_count', 'snoozed_until',
-      'waiting_since', 'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at',
+    inbox.without_absent(v_record, conversation, array['inbox_id', 'channel', 'status', 'priority', 'labels',
+      'contact_source_id', 'additional_attributes', 'custom_attributes', 'snoozed_until', 'waiting_since', 'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at', 'last_activity_at',
       'created_at'], v_keys),
     v_meta, array['contact_id', 'assignee_kind', 'assignee_id', 'team_id'],
     array['sender', 'assignee', 'assignee', 'team']);
@@ -238,10 +236,10 @@ declare
       when '2' then 'activity' when '3' then 'template' else message ->> 'message_type' end,
     'content_type', message -> 'content_type', 'private', message -> 'private',
     -- The top of an event appends the survey's link, the nested copy of the same row does not.
-    'content', case when message ->> 'content_type' = 'input_csat' then to_jsonb(regexp_replace(
-      message ->> 'content', '\s*https?://\S+/survey/responses/[0-9a-f-]{36}\s*$', '')) else message -> 'content' end,
+    'content', chatwoot.canonical_text(case when message ->> 'content_type' = 'input_csat' then regexp_replace(
+      message ->> 'content', '\s*https?://\S+/survey/responses/[0-9a-f-]{36}\s*$', '') else message ->> 'content' end),
     'sender_kind', inbox.kind_of(message -> 'sender'), 'sender_id', message #> '{sender,id}',
-    'source_id', message -> 'source_id', 'attachments', coalesce(message -> 'attachments', '[]'),
+    'source_id', message -> 'source_id', 'attachments', chatwoot.canonical_attachments(message -> 'attachments'),
     'content_attributes', message -> 'content_attributes',
     'additional_attributes', message -> 'additional_attributes',
     'created_at', chatwoot.instant(message -> 'created_at'));
@@ -288,9 +286,7 @@ declare
 begin
   perform chatwoot.merge_message(apply_message.account_id, v_message_id,
     inbox.message_record(apply_message.message, apply_message.conversation_display_id, apply_message.inbox_id),
-    -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
-    case when v_is_deleted then apply_message.version_at + interval '1000 years' else apply_message.version_at end,
-    apply_message.delivery_status, apply_message.updated_at,
+    apply_message.version_at, apply_message.delivery_status, apply_message.updated_at,
     case when v_is_deleted then coalesce(apply_message.updated_at, apply_message.seen_at) end);
   -- The rating comes as a number or as text, from the customer's browser.
   if v_answer ->> 'rating' ~ '^[1-5]$' then
@@ -311,9 +307,8 @@ create function inbox.agent_record(agent jsonb) returns jsonb
 language plpgsql immutable security invoker set search_path = '' as $$
 begin
   return inbox.without_absent(
-    jsonb_build_object('name', agent -> 'name', 'available_name', agent -> 'available_name', 'email', agent -> 'email',
-      'avatar_url', agent -> 'avatar_url'),
-    agent, array['name', 'available_name', 'email', 'avatar_url'], array['name', 'available_name', 'email', 'avatar_url']);
+    jsonb_build_object('name', agent -> 'name', 'available_name', agent -> 'available_name', 'email', agent -> 'email'),
+    agent, array['name', 'available_name', 'email'], array['name', 'available_name', 'email']);
 end
 $$;
 comment on function inbox.agent_record is 'The canonical record of a person or bot, from any of the sender shapes.';
@@ -666,5 +661,3 @@ end
 $$;
 grant execute on function inbox.record to service_role;
 grant execute on function inbox.replay to authenticated, service_role;
-
-select cron.schedule('inbox-purge-bodies', '* * * * *', 'select inbox.purge_bodies()');

@@ -14,8 +14,7 @@ select
   conversations.team_id, teams.name as team_name, conversations.created_at, conversations.first_reply_created_at,
   conversations.waiting_since, conversations.snoozed_until, conversations.last_activity_at,
   nullif(conversations.version_at, '-infinity') as updated_at,
-  conversations.unread_count, conversations.can_reply, conversations.additional_attributes,
-  conversations.custom_attributes, conversations.deleted_at
+  conversations.additional_attributes, conversations.custom_attributes, conversations.deleted_at
 from chatwoot.conversations
 left join chatwoot.inboxes on inboxes.account_id = conversations.account_id and inboxes.inbox_id = conversations.inbox_id
 left join chatwoot.contacts
@@ -125,8 +124,6 @@ begin
       ('waiting_since', 'Since when the customer waits for a reply (UTC); null when nobody waits.'),
       ('snoozed_until', 'When a snooze ends (UTC); null when not snoozed or without end.'),
       ('last_activity_at', 'When something last happened (UTC).'), ('updated_at', 'Chatwoot''s own time of the last change (UTC).'),
-      ('unread_count', 'Customer messages the agents have not seen; Chatwoot stops counting at 10.'),
-      ('can_reply', 'Whether the channel''s reply window is open.'),
       ('additional_attributes', 'Browser, referer, mail subject and the like.'),
       ('custom_attributes', 'What the shop keeps about the conversation.'),
       ('deleted_at', 'Earliest instant at which it is known to be deleted in Chatwoot (UTC); null while it is not.'),

@@ -54,6 +54,36 @@ $$;
 comment on function api.verify_decision_log is
   'Checks the hash chain of the decision log of the accounts you may read, or of one. first_broken_entry is null when it is whole.';
 
+create function api.set_rest_source(account_id bigint, base_url text) returns text
+language sql volatile security invoker set search_path = ''
+as $$ select sync.set_rest_source(set_rest_source.account_id, set_rest_source.base_url) $$;
+comment on function api.set_rest_source is
+  'Tells the sync where the account''s Chatwoot is and returns the URL in its normal form; another URL than before starts from the beginning; logged. Admins only. Errors: OC403, OC422.';
+
+create function api.set_database_source(account_id bigint, source_schema text) returns text
+language sql volatile security invoker set search_path = ''
+as $$ select sync.set_database_source(set_database_source.account_id, set_database_source.source_schema) $$;
+comment on function api.set_database_source is
+  'Tells the sync which schema holds Chatwoot''s own tables; logged. With the secret key only. Errors: OC403, OC422.';
+
+create function api.set_sync_token(account_id bigint, token text) returns void
+language sql volatile security invoker set search_path = ''
+as $$ select sync.set_token(set_sync_token.account_id, set_sync_token.token) $$;
+comment on function api.set_sync_token is
+  'Keeps the account''s Chatwoot access token in Vault, from where it never comes back, and resumes a stopped REST source; logged. Admins only. Errors: OC403, OC422.';
+
+create function api.pause_sync(account_id bigint, door text) returns void
+language sql volatile security invoker set search_path = ''
+as $$ select sync.set_state(pause_sync.account_id, pause_sync.door, 'paused') $$;
+comment on function api.pause_sync is
+  'Pauses a source (door rest or database) until it is resumed; logged. Admins only. Errors: OC403, OC404.';
+
+create function api.resume_sync(account_id bigint, door text) returns void
+language sql volatile security invoker set search_path = ''
+as $$ select sync.set_state(resume_sync.account_id, resume_sync.door, 'active') $$;
+comment on function api.resume_sync is
+  'Resumes a paused or stopped source (door rest or database) and tries it at the next tick; logged. Admins only. Errors: OC403, OC404.';
+
 create view api.settings with (security_invoker = true) as
 select accounts.account_id, definitions.name, coalesce(settings.value, definitions.default_value) as value,
   settings.value is null as is_default, settings.changed_at, settings.changed_by, definitions.description
@@ -68,6 +98,64 @@ comment on column api.settings.is_default is 'True while the account has chosen 
 comment on column api.settings.changed_at is 'When it was last changed (UTC); null for never.';
 comment on column api.settings.changed_by is 'Who changed it last; null for never.';
 comment on column api.settings.description is 'What the setting does, with its unit.';
+
+create view api.sync_status with (security_invoker = true) as
+select sources.account_id, sources.door, sources.state, coalesce(sources.base_url, sources.source_schema) as source,
+  sources.last_success_at, sources.last_attempt_at,
+  extract(epoch from now() - sources.changed_until)::bigint as lag_seconds,
+  sources.rows_read, sources.rows_changed, sources.requests, sources.problem, sources.hint, sources.problem_at,
+  sources.failures, sources.retry_at, sources.refusals,
+  case when sources.backfill_finished_at is not null then 1
+    when sources.backfill_total > 0 then least(sources.backfill_done::numeric / sources.backfill_total, 0.999) end
+    as backfill_share,
+  sources.backfill_done, sources.backfill_total, sources.backfill_started_at, sources.backfill_finished_at,
+  -- At the pace so far.
+  case when sources.backfill_finished_at is null and sources.backfill_done > 0 and sources.state = 'active'
+    then now() + (coalesce(sources.last_attempt_at, now()) - sources.backfill_started_at)
+      * (greatest(sources.backfill_total - sources.backfill_done, 0)::double precision / sources.backfill_done)
+    end as backfill_expected_at,
+  sources.cursor -> 'drift' as drift
+from sync.sources;
+comment on view api.sync_status is 'How each source of the accounts you belong to stands: how far behind, what it brought, what is wrong and what to do.';
+comment on column api.sync_status.account_id is 'Chatwoot''s account id.';
+comment on column api.sync_status.door is 'rest or database.';
+comment on column api.sync_status.state is 'active; paused by a person; or stopped until a person mends something.';
+comment on column api.sync_status.source is 'Base URL (REST) or schema (database) that is read.';
+comment on column api.sync_status.last_success_at is 'When a tick last ended well (UTC); null for never.';
+comment on column api.sync_status.last_attempt_at is 'When it was last tried (UTC); null for never.';
+comment on column api.sync_status.lag_seconds is 'Seconds since the instant up to which every change has been read; null until changes were read once.';
+comment on column api.sync_status.rows_read is 'Rows read since the source was set up.';
+comment on column api.sync_status.rows_changed is 'Rows of the mirror this door changed: what no webhook had told.';
+comment on column api.sync_status.requests is 'Requests sent since the source was set up.';
+comment on column api.sync_status.problem is 'What went wrong last; null when all is well.';
+comment on column api.sync_status.hint is 'What to do about it.';
+comment on column api.sync_status.problem_at is 'When it went wrong (UTC).';
+comment on column api.sync_status.failures is 'Failed attempts in a row.';
+comment on column api.sync_status.retry_at is 'When it is tried again (UTC); null for at the next tick.';
+comment on column api.sync_status.refusals is 'Answers refused or failed since the source was set up, counted by kind.';
+comment on column api.sync_status.backfill_share is 'How much of the history has been read, 0 to 1; null when unknown.';
+comment on column api.sync_status.backfill_done is 'Conversations (REST) or rows (database) of the history read so far.';
+comment on column api.sync_status.backfill_total is 'How many there are in all; null when unknown.';
+comment on column api.sync_status.backfill_started_at is 'When the reading of the history began (UTC).';
+comment on column api.sync_status.backfill_finished_at is 'When the whole history had been read (UTC); null until then.';
+comment on column api.sync_status.backfill_expected_at is 'When it should be done at the pace so far (UTC); null when done or unknown.';
+comment on column api.sync_status.drift is 'What this Chatwoot''s tables lack and how it was read instead; null for nothing.';
+
+create view api.alerts with (security_invoker = true) as
+select alerts.account_id, alerts.alert_id, alerts.kind, alerts.subject, alerts.message, alerts.hint, alerts.raised_at,
+  alerts.last_raised_at, alerts.times, alerts.resolved_at
+from ops.alerts;
+comment on view api.alerts is 'What somebody has to see in the accounts you belong to; resolved_at is null while it lasts.';
+comment on column api.alerts.account_id is 'Chatwoot''s account id.';
+comment on column api.alerts.alert_id is 'Number of the alert.';
+comment on column api.alerts.kind is 'What sort of trouble.';
+comment on column api.alerts.subject is 'What is in trouble.';
+comment on column api.alerts.message is 'What happened and why.';
+comment on column api.alerts.hint is 'What to do about it.';
+comment on column api.alerts.raised_at is 'When it was first found (UTC).';
+comment on column api.alerts.last_raised_at is 'When it was last found (UTC).';
+comment on column api.alerts.times is 'How often it was found.';
+comment on column api.alerts.resolved_at is 'When it was over (UTC); null while it lasts.';
 
 create view api.members with (security_invoker = true) as
 select members.account_id, members.user_id, members.role, members.created_at from access.members;
@@ -127,6 +215,7 @@ begin
 end
 $$;
 grant execute on function api.record_webhook to service_role;
-grant execute on function api.replay_deliveries, api.set_setting, api.set_member, api.verify_decision_log
+grant execute on function api.replay_deliveries, api.set_setting, api.set_member, api.verify_decision_log,
+  api.set_rest_source, api.set_database_source, api.set_sync_token, api.pause_sync, api.resume_sync
   to authenticated, service_role;
 grant select on all tables in schema api to authenticated, service_role;

@@ -33,10 +33,15 @@ const CALLERS: Record<string, string[]> = {
   "access.my_role(bigint)": ["authenticated", "service_role"],
   "access.require_role(bigint,access.member_role)": ["authenticated", "service_role"],
   "api.record_webhook(bigint,text,bytea,jsonb,text,timestamp with time zone)": ["service_role"],
+  "api.pause_sync(bigint,text)": ["authenticated", "service_role"],
   "api.replay_deliveries(bigint,timestamp with time zone,timestamp with time zone,text[])": [
     "authenticated",
     "service_role",
   ],
+  "api.resume_sync(bigint,text)": ["authenticated", "service_role"],
+  "api.set_database_source(bigint,text)": ["authenticated", "service_role"],
+  "api.set_rest_source(bigint,text)": ["authenticated", "service_role"],
+  "api.set_sync_token(bigint,text)": ["authenticated", "service_role"],
   "api.set_member(bigint,uuid,access.member_role)": ["authenticated", "service_role"],
   "api.set_setting(bigint,text,jsonb)": ["authenticated", "service_role"],
   "api.verify_decision_log(bigint)": ["authenticated", "service_role"],
@@ -50,6 +55,10 @@ const CALLERS: Record<string, string[]> = {
   "ops.set_member(bigint,uuid,access.member_role)": ["authenticated", "service_role"],
   "ops.set_setting(bigint,text,jsonb,timestamp with time zone)": ["authenticated", "service_role"],
   "ops.setting(bigint,text)": ["authenticated", "service_role"],
+  "sync.set_database_source(bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
+  "sync.set_rest_source(bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
+  "sync.set_state(bigint,text,text,timestamp with time zone)": ["authenticated", "service_role"],
+  "sync.set_token(bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
 };
 
 const READERS: Record<string, string[]> = {
@@ -59,6 +68,8 @@ const READERS: Record<string, string[]> = {
   "analytics.inbox_health": ["analyst", "authenticated", "service_role"],
   "analytics.messages": ["analyst", "authenticated", "service_role"],
   "analytics.volume_by_day": ["analyst", "authenticated", "service_role"],
+  "api.alerts": ["authenticated", "service_role"],
+  "api.sync_status": ["authenticated", "service_role"],
   "api.decision_log": ["authenticated", "service_role"],
   "api.deliveries": ["authenticated", "service_role"],
   "api.members": ["authenticated", "service_role"],
@@ -73,10 +84,14 @@ const READERS: Record<string, string[]> = {
   "chatwoot.inboxes": ["analyst", "authenticated", "service_role"],
   "chatwoot.labels": ["analyst", "authenticated", "service_role"],
   "chatwoot.messages": ["analyst", "authenticated", "service_role"],
+  "chatwoot.reporting_events": ["analyst", "authenticated", "service_role"],
   "chatwoot.teams": ["analyst", "authenticated", "service_role"],
   "inbox.deliveries (columns)": ["analyst", "authenticated", "service_role"],
+  "ops.alerts": ["analyst", "authenticated", "service_role"],
   "ops.setting_definitions": ["analyst", "authenticated", "service_role"],
   "ops.settings": ["analyst", "authenticated", "service_role"],
+  "sync.runs": ["analyst", "authenticated", "service_role"],
+  "sync.sources": ["analyst", "authenticated", "service_role"],
 };
 
 // Neither body nor headers.
@@ -106,6 +121,7 @@ const VISITORS: Record<string, string[]> = {
   audit: ["authenticated", "service_role"],
   inbox: ["authenticated", "service_role"],
   ops: ["authenticated", "service_role"],
+  sync: ["authenticated", "service_role"],
 };
 
 const pairs = (granted: Record<string, string[]>) =>

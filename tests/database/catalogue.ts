@@ -1,6 +1,6 @@
 // Questions to the catalogue of Postgres, each row of whose answer is a fault.
 
-export const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "analytics", "api"];
+export const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "analytics", "api"];
 const EXPOSED = ["analytics", "api"];
 
 const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
@@ -50,7 +50,7 @@ export const FAULTS: Fault[] = [
   {
     name: "a function without search_path = ''",
     query: `select pg_proc.oid::regprocedure from pg_proc join pg_namespace on pg_namespace.oid = pronamespace
-      where ${ROOM} and not coalesce(proconfig @> array['search_path=""'], false)`,
+      where ${ROOM} and prokind <> 'p' and not coalesce(proconfig @> array['search_path=""'], false)`,
     example: "create function ops.faulty() returns integer language sql set search_path = public return 1",
   },
   {

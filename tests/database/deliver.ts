@@ -50,7 +50,7 @@ export async function kept(sql: Querying, id: string): Promise<Record<string, un
 export async function mirror(sql: Querying, { account = 1, whole = false } = {}): Promise<Record<string, unknown[]>> {
   const state: Record<string, unknown[]> = {};
   for (const table of MIRROR) {
-    const without = whole ? "" : " - array['version_at', 'digest', 'field_versions']";
+    const without = whole ? "" : " - array['version_at', 'field_versions']";
     const query =
       `select to_jsonb(rows)${without} as row from chatwoot.${table} as rows where account_id = $1 order by 1`;
     const found = await rowsOf(sql, query, [account]);

@@ -69,8 +69,8 @@ describe("a conversation", () => {
       await apply(sql, conversationEvent("conversation_updated", changes));
 
       await sql.resultsEqual(
-        `select display_id, inbox_id, contact_id, channel, status, priority, assignee_kind, assignee_id, team_id, labels, can_reply,
-          contact_source_id, custom_attributes, unread_count, snoozed_until, waiting_since, first_reply_created_at,
+        `select display_id, inbox_id, contact_id, channel, status, priority, assignee_kind, assignee_id, team_id, labels,
+          contact_source_id, custom_attributes, snoozed_until, waiting_since, first_reply_created_at,
           agent_last_seen_at, contact_last_seen_at, last_activity_at, created_at from chatwoot.conversations`,
         [{
           display_id: "42",
@@ -83,10 +83,8 @@ describe("a conversation", () => {
           assignee_id: "7",
           team_id: "2",
           labels: ["billing", "vip"],
-          can_reply: true,
           contact_source_id: "widget-visitor-1",
           custom_attributes: { order: 4711 },
-          unread_count: 1,
           snoozed_until: new Date((START + 3600) * 1000),
           waiting_since: new Date(START * 1000),
           first_reply_created_at: null,
@@ -105,7 +103,7 @@ describe("a conversation", () => {
   test.each([
     { written: 0, read: null },
     { written: START, read: new Date(START * 1000) },
-    { written: START + 0.5, read: new Date(START * 1000 + 500) },
+    { written: START + 0.5, read: new Date(START * 1000) },
     { written: iso(START), read: new Date(START * 1000) },
     { written: null, read: null },
   ])("reads waiting_since $written as $read", ({ written, read }) =>
@@ -217,8 +215,8 @@ describe("a message", () => {
 
       await apply(sql, withStatus("read", 30), withStatus("sent", 10), withStatus("delivered", 20));
 
-      await sql.resultsEqual("select delivery_status, updated_at from chatwoot.messages", [
-        { delivery_status: "read", updated_at: new Date((START + 30) * 1000) },
+      await sql.resultsEqual("select delivery_status, delivery_status_at from chatwoot.messages", [
+        { delivery_status: "read", delivery_status_at: new Date((START + 30) * 1000) },
       ]);
     }));
 
@@ -373,9 +371,9 @@ describe("what is deleted in Chatwoot", () => {
 
   test("nothing else can be buried", () =>
     database.rolledBack(async (sql) => {
-      for (const target of ["team", null]) {
+      for (const target of ["label", null]) {
         const error = await sql.throws("OC422", "select chatwoot.bury($1, 1, 1, now())", [target]);
-        expect(error.hint).toContain("conversation, contact, inbox, message");
+        expect(error.hint).toContain("conversation, contact, inbox, team, user, message");
       }
     }));
 });

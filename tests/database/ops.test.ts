@@ -148,6 +148,8 @@ describe("a setting", () => {
               changed_by: "database:postgres",
             },
             { account_id: "1", name: "reporting_time_zone", value: "UTC", is_default: true, changed_by: null },
+            { account_id: "1", name: "sync_private_hosts", value: false, is_default: true, changed_by: null },
+            { account_id: "1", name: "sync_requests_per_minute", value: 120, is_default: true, changed_by: null },
           ]),
       );
       await sql.as("anon", null, () => sql.throws("42501", "select * from api.settings"));

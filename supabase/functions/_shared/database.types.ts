@@ -20,7 +20,7 @@ export type Database = {
                   ]
                 },"conversations": {
                   Row: {
-                    "account_id": number,"additional_attributes": Json | null,"assignee_id": number | null,"assignee_kind": string | null,"assignee_name": string | null,"can_reply": boolean | null,"channel": string | null,"contact_id": number | null,"contact_name": string | null,"conversation_id": number,"created_at": string | null,"custom_attributes": Json | null,"deleted_at": string | null,"first_reply_created_at": string | null,"inbox_id": number | null,"inbox_name": string | null,"labels": (string)[] | null,"last_activity_at": string | null,"priority": string | null,"snoozed_until": string | null,"status": string | null,"team_id": number | null,"team_name": string | null,"unread_count": number | null,"updated_at": string | null,"waiting_since": string | null
+                    "account_id": number,"additional_attributes": Json | null,"assignee_id": number | null,"assignee_kind": string | null,"assignee_name": string | null,"channel": string | null,"contact_id": number | null,"contact_name": string | null,"conversation_id": number,"created_at": string | null,"custom_attributes": Json | null,"deleted_at": string | null,"first_reply_created_at": string | null,"inbox_id": number | null,"inbox_name": string | null,"labels": (string)[] | null,"last_activity_at": string | null,"priority": string | null,"snoozed_until": string | null,"status": string | null,"team_id": number | null,"team_name": string | null,"updated_at": string | null,"waiting_since": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -72,7 +72,21 @@ isOneToOne: false
             [_ in never]: never
           }
           Views: {
-            "decision_log": {
+            "alerts": {
+                  Row: {
+                    "account_id": number,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"subject": string,"times": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"decision_log": {
                   Row: {
                     "account_id": number,"action": string,"actor": string,"actor_version": string | null,"decided_at": string,"entry": number,"evidence": NonNullable<Json>,"hash": string | null,"outcome": string,"previous_hash": string | null,"subject": string
                   }
@@ -122,10 +136,27 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"sync_status": {
+                  Row: {
+                    "account_id": number,"backfill_done": number,"backfill_expected_at": string | null,"backfill_finished_at": string | null,"backfill_share": number | null,"backfill_started_at": string | null,"backfill_total": number | null,"door": string,"drift": Json | null,"failures": number,"hint": string | null,"lag_seconds": number | null,"last_attempt_at": string | null,"last_success_at": string | null,"problem": string | null,"problem_at": string | null,"refusals": NonNullable<Json>,"requests": number,"retry_at": string | null,"rows_changed": number,"rows_read": number,"source": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"backfill_done"?: number | null,"backfill_expected_at"?: never,"backfill_finished_at"?: string | null,"backfill_share"?: never,"backfill_started_at"?: string | null,"backfill_total"?: number | null,"door"?: string | null,"drift"?: never,"failures"?: number | null,"hint"?: string | null,"lag_seconds"?: never,"last_attempt_at"?: string | null,"last_success_at"?: string | null,"problem"?: string | null,"problem_at"?: string | null,"refusals"?: Json | null,"requests"?: number | null,"retry_at"?: string | null,"rows_changed"?: number | null,"rows_read"?: number | null,"source"?: never,"state"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"backfill_done"?: number | null,"backfill_expected_at"?: never,"backfill_finished_at"?: string | null,"backfill_share"?: never,"backfill_started_at"?: string | null,"backfill_total"?: number | null,"door"?: string | null,"drift"?: never,"failures"?: number | null,"hint"?: string | null,"lag_seconds"?: never,"last_attempt_at"?: string | null,"last_success_at"?: string | null,"problem"?: string | null,"problem_at"?: string | null,"refusals"?: Json | null,"requests"?: number | null,"retry_at"?: string | null,"rows_changed"?: number | null,"rows_read"?: number | null,"source"?: never,"state"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
                 }
           }
           Functions: {
-            "record_webhook":
+            "pause_sync":
+{ Args: { "account_id": number,"door": string }; Returns: undefined
+                           },
+"record_webhook":
 { Args: { "account_id": number,"body": string,"delivery_id": string,"headers": Json,"proof": string,"signed_at": string }; Returns: {
               "outcome": string
             }[]
@@ -135,11 +166,23 @@ isOneToOne: false
               "deliveries": number,"outcome": string
             }[]
                            },
+"resume_sync":
+{ Args: { "account_id": number,"door": string }; Returns: undefined
+                           },
+"set_database_source":
+{ Args: { "account_id": number,"source_schema": string }; Returns: string
+                           },
 "set_member":
 { Args: { "account_id": number,"role": "viewer"|"operator"|"approver"|"admin","user_id": string }; Returns: undefined
                            },
+"set_rest_source":
+{ Args: { "account_id": number,"base_url": string }; Returns: string
+                           },
 "set_setting":
 { Args: { "account_id": number,"name": string,"value": Json }; Returns: Json
+                           },
+"set_sync_token":
+{ Args: { "account_id": number,"token": string }; Returns: undefined
                            },
 "verify_decision_log":
 { Args: { "account_id"?: number }; Returns: {
