@@ -1,7 +1,7 @@
 -- The second way in. Chatwoot sends each webhook once and none at all for many changes, so what it knows is also read on
 -- purpose: over its REST API or from its own tables. Both doors make the records that webhooks make and hand them to the
--- same merges. Here is what they share: where each account's Chatwoot is, how the reading stands, and the comparison
--- that proves the mirror complete. The doors themselves are in the two files after this one.
+-- same merges. Here is what they share: where each account's Chatwoot is and how the reading stands. The doors
+-- themselves are in the two files after this one, and the proof that the mirror is complete in the one after those.
 create schema sync;
 comment on schema sync is 'Sources of the mirror beside the webhooks: the REST door and the database door, how they stand, and the proof.';
 revoke all on schema sync from public;

@@ -84,6 +84,19 @@ as $$ select sync.set_state(resume_sync.account_id, resume_sync.door, 'active') 
 comment on function api.resume_sync is
   'Resumes a paused or stopped source (door rest or database) and tries it at the next tick; logged. Admins only. Errors: OC403, OC404.';
 
+create function api.verify_sync(account_id bigint, since timestamptz, until timestamptz)
+returns table (
+  verification_id bigint, door text, state text, day date, entity text, source_rows bigint, mirror_rows bigint,
+  differing bigint, healed bigint, is_equal boolean
+)
+language sql volatile security invoker set search_path = '' as $$
+  select verified.verification_id, verified.door, verified.state, verified.day, verified.entity, verified.source_rows,
+    verified.mirror_rows, verified.differing, verified.healed, verified.is_equal
+  from sync.verify(verify_sync.account_id, verify_sync.since, verify_sync.until) as verified
+$$;
+comment on function api.verify_sync is
+  'Compares the mirror with each active source for conversations begun in [since, until) and heals what differs. One row a source, UTC day and entity; state says whether it is still at work (ask again with the same range), and is_equal whether the day is right now. Operators and above. Errors: OC403, OC404, OC422.';
+
 create view api.settings with (security_invoker = true) as
 select accounts.account_id, definitions.name, coalesce(settings.value, definitions.default_value) as value,
   settings.value is null as is_default, settings.changed_at, settings.changed_by, definitions.description
@@ -140,6 +153,24 @@ comment on column api.sync_status.backfill_started_at is 'When the reading of th
 comment on column api.sync_status.backfill_finished_at is 'When the whole history had been read (UTC); null until then.';
 comment on column api.sync_status.backfill_expected_at is 'When it should be done at the pace so far (UTC); null when done or unknown.';
 comment on column api.sync_status.drift is 'What this Chatwoot''s tables lack and how it was read instead; null for nothing.';
+
+create view api.sync_differences with (security_invoker = true) as
+select differences.account_id, differences.verification_id, verifications.door, verifications.requested_at,
+  differences.entity, differences.id, differences.day, differences.kind, differences.fields, differences.is_healed
+from sync.differences
+join sync.verifications on verifications.account_id = differences.account_id
+  and verifications.verification_id = differences.verification_id;
+comment on view api.sync_differences is 'Each row that a comparison with a source found to differ, in the accounts you belong to.';
+comment on column api.sync_differences.account_id is 'Chatwoot''s account id.';
+comment on column api.sync_differences.verification_id is 'The comparison, as api.verify_sync names it.';
+comment on column api.sync_differences.door is 'The source compared with: rest or database.';
+comment on column api.sync_differences.requested_at is 'When the comparison was asked for (UTC).';
+comment on column api.sync_differences.entity is 'contacts, conversations or messages.';
+comment on column api.sync_differences.id is 'Contact id, conversation number or message id.';
+comment on column api.sync_differences.day is 'UTC day on which the conversation began.';
+comment on column api.sync_differences.kind is 'missing in the mirror, surplus in it, or different.';
+comment on column api.sync_differences.fields is 'Columns that differed; null unless different.';
+comment on column api.sync_differences.is_healed is 'Whether the mirror was then put right.';
 
 create view api.alerts with (security_invoker = true) as
 select alerts.account_id, alerts.alert_id, alerts.kind, alerts.subject, alerts.message, alerts.hint, alerts.raised_at,
@@ -216,6 +247,6 @@ end
 $$;
 grant execute on function api.record_webhook to service_role;
 grant execute on function api.replay_deliveries, api.set_setting, api.set_member, api.verify_decision_log,
-  api.set_rest_source, api.set_database_source, api.set_sync_token, api.pause_sync, api.resume_sync
+  api.set_rest_source, api.set_database_source, api.set_sync_token, api.pause_sync, api.resume_sync, api.verify_sync
   to authenticated, service_role;
 grant select on all tables in schema api to authenticated, service_role;

@@ -44,6 +44,7 @@ const CALLERS: Record<string, string[]> = {
   "api.set_sync_token(bigint,text)": ["authenticated", "service_role"],
   "api.set_member(bigint,uuid,access.member_role)": ["authenticated", "service_role"],
   "api.set_setting(bigint,text,jsonb)": ["authenticated", "service_role"],
+  "api.verify_sync(bigint,timestamp with time zone,timestamp with time zone)": ["authenticated", "service_role"],
   "api.verify_decision_log(bigint)": ["authenticated", "service_role"],
   "audit.entry_hash(audit.decision_log)": ["authenticated", "service_role"],
   "audit.verify(bigint)": ["authenticated", "service_role"],
@@ -58,6 +59,10 @@ const CALLERS: Record<string, string[]> = {
   "sync.set_database_source(bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
   "sync.set_rest_source(bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
   "sync.set_state(bigint,text,text,timestamp with time zone)": ["authenticated", "service_role"],
+  "sync.verify(bigint,timestamp with time zone,timestamp with time zone,timestamp with time zone)": [
+    "authenticated",
+    "service_role",
+  ],
   "sync.set_token(bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
 };
 
@@ -69,6 +74,7 @@ const READERS: Record<string, string[]> = {
   "analytics.messages": ["analyst", "authenticated", "service_role"],
   "analytics.volume_by_day": ["analyst", "authenticated", "service_role"],
   "api.alerts": ["authenticated", "service_role"],
+  "api.sync_differences": ["authenticated", "service_role"],
   "api.sync_status": ["authenticated", "service_role"],
   "api.decision_log": ["authenticated", "service_role"],
   "api.deliveries": ["authenticated", "service_role"],
@@ -90,6 +96,9 @@ const READERS: Record<string, string[]> = {
   "ops.alerts": ["analyst", "authenticated", "service_role"],
   "ops.setting_definitions": ["analyst", "authenticated", "service_role"],
   "ops.settings": ["analyst", "authenticated", "service_role"],
+  "sync.differences": ["analyst", "authenticated", "service_role"],
+  "sync.verifications": ["analyst", "authenticated", "service_role"],
+  "sync.verified_days": ["analyst", "authenticated", "service_role"],
   "sync.runs": ["analyst", "authenticated", "service_role"],
   "sync.sources": ["analyst", "authenticated", "service_role"],
 };

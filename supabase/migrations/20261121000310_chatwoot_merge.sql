@@ -1,0 +1,751 @@
+-- The doors of the mirror: the functions that merge a record into it, by the rule at the top of the file before this one.
+-- Nobody else writes there.
+create function chatwoot.instant(value jsonb) returns timestamptz
+-- Chatwoot writes instants in two ways, epoch seconds (0 for none) and ISO 8601, often both in one payload.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_text text := instant.value #>> '{}';
+begin
+  if v_text is null or v_text in ('', '0', '0.0') then
+    return null;
+  -- The two forms Chatwoot writes, told apart without a regular expression since this runs a dozen times an event.
+  elsif jsonb_typeof(instant.value) = 'number' and length(v_text) <= 24 and instant.value::numeric between 0 and 1e12 then
+    return to_timestamp(instant.value::double precision);
+  elsif v_text like '2___-__-__T__:__:__.___Z' then
+    return v_text::timestamptz;
+  elsif v_text ~ '^\d{1,12}(\.\d{1,9})?$' then
+    return to_timestamp(v_text::double precision);
+  -- Checked by form, since Postgres would also take 'now' and 'tomorrow', which mean something else at every replay.
+  elsif v_text ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?( ?UTC|Z|[+-]\d\d:?\d\d)$' then
+    return v_text::timestamptz;
+  end if;
+  raise exception 'Not an instant: %', left(v_text, 60) using errcode = '22007';
+end
+$$;
+comment on function chatwoot.instant is
+  'Reads an instant from epoch seconds (number or text; 0 is null) or ISO 8601 with zone. Raises 22007 for anything else.';
+
+create function chatwoot.merge_fields(target regclass, key jsonb, fields jsonb, version_at timestamptz) returns boolean
+-- The rule itself, field by field, for any table of the mirror. The merge_* functions spare it where they can.
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_version bigint := (extract(epoch from merge_fields.version_at) * 1000000)::bigint;
+  v_key_match text := (select string_agg(format('rows.%1$I = sought.%1$I', names.name), ' and ')
+    from jsonb_object_keys(merge_fields.key) as names (name));
+  v_not_fields text[] := array['version_at', 'field_versions', 'deleted_at', 'delivery_status', 'delivery_status_at',
+    'first_answered_at', 'database_id', 'created_at', 'first_reply_created_at']
+    || array(select jsonb_object_keys(merge_fields.key));
+  v_existing jsonb;
+  v_given jsonb;
+  v_versions jsonb;
+  v_known_versions jsonb;
+  v_taken text[];
+  v_finer jsonb;
+begin
+  -- Through the table's own types and back, so that equal values are written equally.
+  execute format('select to_jsonb(given) from jsonb_populate_record(null::%s, $1) as given', merge_fields.target)
+    into v_given using merge_fields.key || merge_fields.fields;
+  execute format('insert into %1$s select given.* from jsonb_populate_record(null::%1$s, $1) as given
+    on conflict do nothing', merge_fields.target)
+    using v_given || jsonb_build_object('version_at', merge_fields.version_at, 'field_versions', coalesce(
+      (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
+        where names.name <> all (v_not_fields)), '{}'));
+  if found then
+    return true;
+  end if;
+  execute format('select to_jsonb(rows) from %1$s as rows, jsonb_populate_record(null::%1$s, $1) as sought
+    where %2$s for update of rows', merge_fields.target, v_key_match)
+    into strict v_existing using v_given;
+  v_known_versions := coalesce(nullif(v_existing -> 'field_versions', 'null'), (
+    select jsonb_object_agg(names.name,
+      (extract(epoch from (v_existing ->> 'version_at')::timestamptz) * 1000000)::bigint)
+    from jsonb_object_keys(v_existing) as names (name)
+    where names.name <> all (v_not_fields)));
+  select array_agg(names.name) into v_taken
+  from jsonb_object_keys(merge_fields.fields) as names (name)
+  where names.name <> all (v_not_fields) and (
+    not v_known_versions ? names.name
+    or v_version > (v_known_versions ->> names.name)::bigint
+    or (v_version = (v_known_versions ->> names.name)::bigint
+      and (v_given -> names.name)::text collate "C" > (v_existing -> names.name)::text collate "C"));
+  v_versions := v_known_versions || coalesce(
+    (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
+      where names.name <> all (v_not_fields)
+        and (not v_known_versions ? names.name or v_version > (v_known_versions ->> names.name)::bigint)), '{}');
+  -- These never change, and a coarse reading is a fine one cut short: the greatest is the finest, whatever its version.
+  v_finer := (select jsonb_object_agg(names.name, v_given -> names.name)
+    from unnest(array['created_at', 'first_reply_created_at']) as names (name)
+    where merge_fields.fields ? names.name and (v_given ->> names.name)::timestamptz
+      > coalesce((v_existing ->> names.name)::timestamptz, '-infinity'));
+  if v_taken is null and v_finer is null and v_versions = v_known_versions then
+    return false;
+  end if;
+  v_existing := v_existing
+    || coalesce((select jsonb_object_agg(names.name, v_given -> names.name) from unnest(v_taken) as names (name)), '{}')
+    || coalesce(v_finer, '{}')
+    || jsonb_build_object(
+      'version_at', greatest((v_existing ->> 'version_at')::timestamptz, merge_fields.version_at),
+      -- One version for all, and none that is missing: the row is whole again.
+      'field_versions', case when exists (select from jsonb_each(v_versions) as versions
+          where versions.value <> to_jsonb((extract(epoch from greatest((v_existing ->> 'version_at')::timestamptz,
+            merge_fields.version_at)) * 1000000)::bigint))
+        or exists (select from jsonb_object_keys(v_existing) as names (name)
+          where names.name <> all (v_not_fields) and not v_versions ? names.name)
+        then v_versions end);
+  execute format('update %1$s as rows set (%3$s) = (select %4$s from jsonb_populate_record(null::%1$s, $1) as merged)
+    from jsonb_populate_record(null::%1$s, $1) as sought where %2$s', merge_fields.target, v_key_match,
+    (select string_agg(quote_ident(names.name), ', ' order by names.name) from jsonb_object_keys(v_existing) as names (name)),
+    (select string_agg('merged.' || quote_ident(names.name), ', ' order by names.name)
+      from jsonb_object_keys(v_existing) as names (name)))
+    using v_existing;
+  return v_taken is not null or v_finer is not null;
+end
+$$;
+comment on function chatwoot.merge_fields is
+  'Merges the given fields of one row into a table of the mirror, each by its own version; true when a value was taken.';
+
+create function chatwoot.is_known(existing jsonb, record jsonb, version_at timestamptz) returns boolean
+-- Names of accounts, inboxes, agents and teams come with every event. Writing each sighting would make every event of
+-- an account queue for the same few rows, so an unchanged name is stamped anew once a minute of event time. A name
+-- changed back and forth within that minute, and reordered, may stand wrong until the next event carries it again.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_minute_before bigint := (extract(epoch from is_known.version_at) * 1000000)::bigint - 60000000;
+  v_versions jsonb := nullif(is_known.existing -> 'field_versions', 'null');
+begin
+  if v_versions is null and
+    (extract(epoch from (is_known.existing ->> 'version_at')::timestamptz) * 1000000)::bigint < v_minute_before
+  then
+    return is_known.record = '{}';
+  end if;
+  return not exists (
+    select from jsonb_each(is_known.record) as given (name, value)
+    where is_known.existing -> given.name is distinct from given.value
+      or (v_versions is not null and coalesce((v_versions ->> given.name)::bigint < v_minute_before, true)));
+end
+$$;
+comment on function chatwoot.is_known is
+  'Whether each field of the record stands in the existing row, told of at most a minute before this version.';
+
+create function chatwoot.merge_account(account_id bigint, record jsonb, version_at timestamptz) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if exists (select from chatwoot.accounts as rows where rows.account_id = merge_account.account_id
+    and chatwoot.is_known(to_jsonb(rows), merge_account.record, merge_account.version_at))
+  then
+    return false;
+  end if;
+  return chatwoot.merge_fields('chatwoot.accounts', jsonb_build_object('account_id', merge_account.account_id),
+    merge_account.record, merge_account.version_at);
+end
+$$;
+comment on function chatwoot.merge_account is 'Merges a record {name} of an account; true when something changed.';
+
+create function chatwoot.merge_inbox(account_id bigint, inbox_id bigint, record jsonb, version_at timestamptz)
+returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if exists (select from chatwoot.inboxes as rows
+    where rows.account_id = merge_inbox.account_id and rows.inbox_id = merge_inbox.inbox_id
+    and chatwoot.is_known(to_jsonb(rows), merge_inbox.record, merge_inbox.version_at))
+  then
+    return false;
+  end if;
+  return chatwoot.merge_fields('chatwoot.inboxes',
+    jsonb_build_object('account_id', merge_inbox.account_id, 'inbox_id', merge_inbox.inbox_id),
+    merge_inbox.record, merge_inbox.version_at);
+end
+$$;
+comment on function chatwoot.merge_inbox is 'Merges a record of an inbox, keys as the columns; true when something changed.';
+
+create function chatwoot.merge_agent(
+  account_id bigint, kind text, agent_id bigint, record jsonb, version_at timestamptz
+) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if exists (select from chatwoot.agents as rows
+    where rows.account_id = merge_agent.account_id and rows.kind = merge_agent.kind
+    and rows.agent_id = merge_agent.agent_id and chatwoot.is_known(to_jsonb(rows), merge_agent.record, merge_agent.version_at))
+  then
+    return false;
+  end if;
+  return chatwoot.merge_fields('chatwoot.agents',
+    jsonb_build_object('account_id', merge_agent.account_id, 'kind', merge_agent.kind, 'agent_id', merge_agent.agent_id),
+    merge_agent.record, merge_agent.version_at);
+end
+$$;
+comment on function chatwoot.merge_agent is
+  'Merges a record {name, available_name, email} of a person or bot; true when something changed.';
+
+create function chatwoot.merge_team(account_id bigint, team_id bigint, record jsonb, version_at timestamptz)
+returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if exists (select from chatwoot.teams as rows
+    where rows.account_id = merge_team.account_id and rows.team_id = merge_team.team_id
+    and chatwoot.is_known(to_jsonb(rows), merge_team.record, merge_team.version_at))
+  then
+    return false;
+  end if;
+  return chatwoot.merge_fields('chatwoot.teams',
+    jsonb_build_object('account_id', merge_team.account_id, 'team_id', merge_team.team_id),
+    merge_team.record, merge_team.version_at);
+end
+$$;
+comment on function chatwoot.merge_team is 'Merges a record {name} of a team; true when something changed.';
+
+create function chatwoot.merge_labels(account_id bigint, titles jsonb) returns void
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  insert into chatwoot.labels (account_id, title)
+  select distinct merge_labels.account_id, given.title
+  from jsonb_array_elements_text(nullif(merge_labels.titles, 'null')) as given (title)
+  where length(given.title) between 1 and 255 and not exists (
+    select from chatwoot.labels where labels.account_id = merge_labels.account_id and labels.title = given.title)
+  order by 2
+  on conflict do nothing;
+end
+$$;
+comment on function chatwoot.merge_labels is 'Remembers label titles (an array of texts) that were not known yet.';
+
+create function chatwoot.canonical_text(content text) returns text
+-- Webhooks show a text without backslashes before line breaks and without line breaks at its end, REST and the tables as
+-- it was stored. The shorter form is the one that every door can give.
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  if canonical_text.content !~ E'[\r\n]' then
+    return canonical_text.content;
+  end if;
+  return rtrim(replace(replace(canonical_text.content, E'\\\n', E'\n'), E'\\\r\n', E'\r\n'), E'\r\n');
+end
+$$;
+comment on function chatwoot.canonical_text is 'A message''s text as every door can show it; null for null.';
+
+create function chatwoot.canonical_labels(labels jsonb) returns jsonb
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  if jsonb_typeof(canonical_labels.labels) <> 'array' or jsonb_array_length(canonical_labels.labels) < 2 then
+    return canonical_labels.labels;
+  end if;
+  return (select jsonb_agg(distinct titles.title collate "C" order by titles.title collate "C")
+    from jsonb_array_elements_text(canonical_labels.labels) as titles (title));
+end
+$$;
+comment on function chatwoot.canonical_labels is 'An array of label titles, each once and sorted; anything else as it is.';
+
+create function chatwoot.canonical_attachments(attachments jsonb) returns jsonb
+-- The address of a file opens it to whoever has it, for ever, so it stays in Chatwoot.
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  if jsonb_typeof(canonical_attachments.attachments) is distinct from 'array'
+    or canonical_attachments.attachments = '[]'
+  then
+    return '[]'::jsonb;
+  end if;
+  return (select jsonb_agg(jsonb_build_object('id', files.file -> 'id', 'file_type', files.file -> 'file_type',
+      'extension', nullif(files.file ->> 'extension', '')) order by (files.file ->> 'id')::numeric)
+    from jsonb_array_elements(canonical_attachments.attachments) as files (file));
+end
+$$;
+comment on function chatwoot.canonical_attachments is 'Attachments of any door as an array of {id, file_type, extension} by id; empty for none.';
+
+create function chatwoot.is_news(target regclass, key jsonb, record jsonb) returns boolean
+-- For what is read again and again: only what differs is worth a write.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_given jsonb;
+  v_existing jsonb;
+begin
+  execute format('select to_jsonb(given) from jsonb_populate_record(null::%s, $1) as given', is_news.target)
+    into v_given using is_news.key || is_news.record;
+  execute format('select to_jsonb(rows) from %1$s as rows, jsonb_populate_record(null::%1$s, $1) as sought where %2$s',
+    is_news.target, (select string_agg(format('rows.%1$I = sought.%1$I', names.name), ' and ')
+      from jsonb_object_keys(is_news.key) as names (name))) into v_existing using is_news.key;
+  return v_existing is null or exists (
+    select from jsonb_object_keys(is_news.record) as names (name)
+    where case when names.name in ('created_at', 'first_reply_created_at')
+      then coalesce((v_given ->> names.name)::timestamptz > (v_existing ->> names.name)::timestamptz,
+        v_existing -> names.name = 'null' and v_given -> names.name <> 'null')
+      else v_given -> names.name is distinct from v_existing -> names.name end);
+end
+$$;
+comment on function chatwoot.is_news is
+  'Whether the row of that key is missing or differs from the record in a field the record has; a coarser instant of creation is no news.';
+
+create function chatwoot.revive(target text, account_id bigint, id bigint, seen_at timestamptz) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  case revive.target
+    when 'conversation' then
+      update chatwoot.conversations as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.display_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'contact' then
+      update chatwoot.contacts as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.contact_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'inbox' then
+      update chatwoot.inboxes as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.inbox_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'team' then
+      update chatwoot.teams as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.team_id = revive.id and rows.deleted_at < revive.seen_at;
+    when 'user' then
+      update chatwoot.agents as rows set deleted_at = null
+      where rows.account_id = revive.account_id and rows.kind = 'user' and rows.agent_id = revive.id
+        and rows.deleted_at < revive.seen_at;
+    else
+      raise exception 'Nothing called % can be revived', coalesce(revive.target, 'null')
+        using errcode = 'OC422', hint = 'One of conversation, contact, inbox, team, user.';
+  end case;
+  return found;
+end
+$$;
+comment on function chatwoot.revive is
+  'Takes back that a conversation, contact, inbox, team or user is deleted, since the source showed it at seen_at; true when that is news.';
+
+-- What is merged by the thousand as well as one by one is merged in sets. Each element is a whole record: every column of
+-- it is said. A webhook's version is in version_at as it stands; what was read on purpose gives read_at as well, when it
+-- was read, and then a row that already says the same is not written again.
+
+create function chatwoot.read_version(updated_at timestamptz, read_at timestamptz) returns timestamptz
+-- Some changes in Chatwoot move no updated_at. A microsecond for each second that had passed puts a reading above a
+-- webhook of the same updated_at and a later reading above an earlier one, yet never above a change that came after
+-- it, even where our clock and Chatwoot's are hours apart.
+language sql stable security invoker set search_path = '' as $$
+  select read_version.updated_at + make_interval(secs => (1 + least(greatest(floor(extract(epoch from
+    read_version.read_at - read_version.updated_at)), 0), 1e9))::double precision / 1e6)
+$$;
+comment on function chatwoot.read_version is
+  'The version of a record of this updated_at that was read on purpose at read_at: a microsecond later for each second between.';
+
+create function chatwoot.merge_contacts(given chatwoot.contacts[], read_at timestamptz default null) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint;
+  v_left chatwoot.contacts[];
+  v_row chatwoot.contacts;
+  v_is_changed boolean;
+begin
+  with fresh as materialized (
+    select distinct on (told.account_id, told.contact_id)
+      told.account_id, told.contact_id, told.name, told.email, told.phone_number, told.identifier, told.blocked,
+      told.additional_attributes, told.custom_attributes, null::timestamptz as deleted_at,
+      case when merge_contacts.read_at is null then told.version_at
+        else chatwoot.read_version(told.version_at, merge_contacts.read_at) end as version_at,
+      null::jsonb as field_versions
+    from unnest(merge_contacts.given) as told
+    left join chatwoot.contacts as existing
+      on existing.account_id = told.account_id and existing.contact_id = told.contact_id
+    where existing.contact_id is null or existing.field_versions is not null
+      or existing.deleted_at < merge_contacts.read_at
+      or (existing.version_at < told.version_at and merge_contacts.read_at is null)
+      or existing.version_at < date_trunc('milliseconds', told.version_at)
+      or (existing.version_at <= coalesce(chatwoot.read_version(told.version_at, merge_contacts.read_at), told.version_at)
+        and (existing.name, existing.email, existing.phone_number, existing.identifier, existing.blocked,
+          existing.additional_attributes, existing.custom_attributes)
+        is distinct from (told.name, told.email, told.phone_number, told.identifier, told.blocked,
+          told.additional_attributes, told.custom_attributes))
+    order by told.account_id, told.contact_id, told.version_at desc
+  ), merged as (
+    insert into chatwoot.contacts as rows select fresh.* from fresh
+    on conflict on constraint contacts_pkey do update set
+      name = excluded.name, email = excluded.email, phone_number = excluded.phone_number,
+      identifier = excluded.identifier, blocked = excluded.blocked,
+      additional_attributes = excluded.additional_attributes, custom_attributes = excluded.custom_attributes,
+      deleted_at = case when rows.deleted_at >= coalesce(merge_contacts.read_at, excluded.version_at)
+        then rows.deleted_at end,
+      version_at = excluded.version_at, field_versions = null
+    where excluded.version_at > rows.version_at
+    returning rows.account_id, rows.contact_id
+  )
+  select count(merged.contact_id),
+    array_agg(row(fresh.*)::chatwoot.contacts order by fresh.account_id, fresh.contact_id)
+      filter (where merged.contact_id is null)
+  into v_changed, v_left
+  from fresh left join merged using (account_id, contact_id);
+  foreach v_row in array coalesce(v_left, '{}'::chatwoot.contacts[]) loop
+    v_is_changed := chatwoot.merge_fields('chatwoot.contacts',
+      jsonb_build_object('account_id', v_row.account_id, 'contact_id', v_row.contact_id),
+      to_jsonb(v_row) - array['account_id', 'contact_id', 'deleted_at', 'version_at', 'field_versions'], v_row.version_at);
+    v_is_changed := chatwoot.revive('contact', v_row.account_id, v_row.contact_id, merge_contacts.read_at) or v_is_changed;
+    v_changed := v_changed + v_is_changed::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_contacts is
+  'Merges whole records of contacts; returns how many rows changed. read_at is when they were read on purpose, null for what was sent.';
+
+create function chatwoot.merge_contact(account_id bigint, contact_id bigint, record jsonb, version_at timestamptz)
+returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if merge_contact.record ?& array['name', 'email', 'phone_number', 'identifier', 'blocked', 'additional_attributes',
+    'custom_attributes']
+  then
+    return chatwoot.merge_contacts(array[jsonb_populate_record(null::chatwoot.contacts, merge_contact.record
+      || jsonb_build_object('account_id', merge_contact.account_id, 'contact_id', merge_contact.contact_id,
+        'version_at', merge_contact.version_at))]) > 0;
+  end if;
+  return chatwoot.merge_fields('chatwoot.contacts',
+    jsonb_build_object('account_id', merge_contact.account_id, 'contact_id', merge_contact.contact_id),
+    merge_contact.record, merge_contact.version_at);
+end
+$$;
+comment on function chatwoot.merge_contact is 'Merges a record of a contact, keys as the columns, whole or in part; true when something may have changed.';
+
+create function chatwoot.merge_conversations(given chatwoot.conversations[], read_at timestamptz default null)
+returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint;
+  v_left chatwoot.conversations[];
+  v_row chatwoot.conversations;
+  v_is_changed boolean;
+begin
+  with fresh as materialized (
+    select distinct on (told.account_id, told.display_id)
+      told.account_id, told.display_id, told.database_id, told.inbox_id, told.contact_id, told.channel, told.status,
+      told.priority, told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
+      told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
+      told.first_reply_created_at, told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at,
+      told.created_at, null::timestamptz as deleted_at,
+      case when merge_conversations.read_at is null then told.version_at
+        else chatwoot.read_version(told.version_at, merge_conversations.read_at) end as version_at,
+      null::jsonb as field_versions
+    from unnest(merge_conversations.given) as told
+    left join chatwoot.conversations as existing
+      on existing.account_id = told.account_id and existing.display_id = told.display_id
+    where existing.display_id is null or existing.field_versions is not null
+      or existing.deleted_at < merge_conversations.read_at
+      or (existing.version_at < told.version_at and merge_conversations.read_at is null)
+      or existing.version_at < date_trunc('milliseconds', told.version_at)
+      or existing.database_id is distinct from coalesce(told.database_id, existing.database_id)
+      or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
+      or coalesce(existing.first_reply_created_at < told.first_reply_created_at,
+        told.first_reply_created_at is not null and existing.first_reply_created_at is null)
+      or (existing.version_at
+          <= coalesce(chatwoot.read_version(told.version_at, merge_conversations.read_at), told.version_at)
+        and (existing.inbox_id, existing.contact_id, existing.channel, existing.status, existing.priority,
+          existing.assignee_kind, existing.assignee_id, existing.team_id, existing.labels, existing.contact_source_id,
+          existing.additional_attributes, existing.custom_attributes, existing.snoozed_until, existing.waiting_since,
+          existing.agent_last_seen_at, existing.contact_last_seen_at, existing.last_activity_at)
+        is distinct from (told.inbox_id, told.contact_id, told.channel, told.status, told.priority,
+          told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
+          told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
+          told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at))
+    order by told.account_id, told.display_id, told.version_at desc
+  ), merged as (
+    insert into chatwoot.conversations as rows select fresh.* from fresh
+    on conflict on constraint conversations_pkey do update set
+      database_id = coalesce(rows.database_id, excluded.database_id), inbox_id = excluded.inbox_id,
+      contact_id = excluded.contact_id, channel = excluded.channel, status = excluded.status,
+      priority = excluded.priority, assignee_kind = excluded.assignee_kind, assignee_id = excluded.assignee_id,
+      team_id = excluded.team_id, labels = excluded.labels, contact_source_id = excluded.contact_source_id,
+      additional_attributes = excluded.additional_attributes, custom_attributes = excluded.custom_attributes,
+      snoozed_until = excluded.snoozed_until, waiting_since = excluded.waiting_since,
+      first_reply_created_at = greatest(rows.first_reply_created_at, excluded.first_reply_created_at),
+      agent_last_seen_at = excluded.agent_last_seen_at, contact_last_seen_at = excluded.contact_last_seen_at,
+      last_activity_at = excluded.last_activity_at, created_at = greatest(rows.created_at, excluded.created_at),
+      deleted_at = case when rows.deleted_at >= coalesce(merge_conversations.read_at, excluded.version_at)
+        then rows.deleted_at end,
+      version_at = excluded.version_at, field_versions = null
+    where excluded.version_at > rows.version_at
+    returning rows.account_id, rows.display_id
+  )
+  select count(merged.display_id),
+    array_agg(row(fresh.*)::chatwoot.conversations order by fresh.account_id, fresh.display_id)
+      filter (where merged.display_id is null)
+  into v_changed, v_left
+  from fresh left join merged using (account_id, display_id);
+  foreach v_row in array coalesce(v_left, '{}'::chatwoot.conversations[]) loop
+    update chatwoot.conversations as existing set database_id = v_row.database_id
+    where existing.account_id = v_row.account_id and existing.display_id = v_row.display_id
+      and existing.database_id is null and v_row.database_id is not null;
+    v_is_changed := chatwoot.merge_fields('chatwoot.conversations',
+      jsonb_build_object('account_id', v_row.account_id, 'display_id', v_row.display_id),
+      to_jsonb(v_row) - array['account_id', 'display_id', 'database_id', 'deleted_at', 'version_at', 'field_versions'],
+      v_row.version_at);
+    v_is_changed := chatwoot.revive('conversation', v_row.account_id, v_row.display_id, merge_conversations.read_at) or v_is_changed;
+    v_changed := v_changed + v_is_changed::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_conversations is
+  'Merges whole records of conversations; returns how many rows changed. read_at is when they were read on purpose, null for what was sent.';
+
+create function chatwoot.merge_conversation(account_id bigint, display_id bigint, record jsonb, version_at timestamptz)
+returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if merge_conversation.record ?& array['inbox_id', 'contact_id', 'channel', 'status', 'priority', 'assignee_kind',
+    'assignee_id', 'team_id', 'labels', 'contact_source_id', 'additional_attributes', 'custom_attributes',
+    'snoozed_until', 'waiting_since', 'first_reply_created_at', 'agent_last_seen_at', 'contact_last_seen_at',
+    'last_activity_at', 'created_at']
+  then
+    return chatwoot.merge_conversations(array[jsonb_populate_record(null::chatwoot.conversations,
+      merge_conversation.record || jsonb_build_object('account_id', merge_conversation.account_id,
+        'display_id', merge_conversation.display_id, 'version_at', merge_conversation.version_at))]) > 0;
+  end if;
+  return chatwoot.merge_fields('chatwoot.conversations',
+    jsonb_build_object('account_id', merge_conversation.account_id, 'display_id', merge_conversation.display_id),
+    merge_conversation.record, merge_conversation.version_at);
+end
+$$;
+comment on function chatwoot.merge_conversation is
+  'Merges a record of a conversation, keys as the columns, whole or in part; true when something may have changed.';
+
+create function chatwoot.merge_delivery_status(
+  account_id bigint, message_id bigint, delivery_status text, delivery_status_at timestamptz, deleted_at timestamptz
+) returns boolean
+-- Registers of their own: only some payloads carry the status, and those carry its exact version.
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_is_changed boolean;
+begin
+  update chatwoot.messages as rows set delivery_status = merge_delivery_status.delivery_status,
+    delivery_status_at = merge_delivery_status.delivery_status_at
+  where rows.account_id = merge_delivery_status.account_id and rows.message_id = merge_delivery_status.message_id
+    and (rows.delivery_status_at < merge_delivery_status.delivery_status_at
+      or (rows.delivery_status_at is null and merge_delivery_status.delivery_status_at is not null)
+      or (rows.delivery_status_at = merge_delivery_status.delivery_status_at
+        and coalesce(rows.delivery_status, '') collate "C" < merge_delivery_status.delivery_status collate "C"));
+  v_is_changed := found;
+  if merge_delivery_status.deleted_at is not null then
+    update chatwoot.messages as rows set deleted_at = merge_delivery_status.deleted_at
+    where rows.account_id = merge_delivery_status.account_id and rows.message_id = merge_delivery_status.message_id
+      and (rows.deleted_at is null or rows.deleted_at > merge_delivery_status.deleted_at);
+    v_is_changed := v_is_changed or found;
+  end if;
+  return v_is_changed;
+end
+$$;
+comment on function chatwoot.merge_delivery_status is
+  'Merges a message''s delivery status, by its own version, and its deletion, the earliest known; true when something changed.';
+
+create function chatwoot.merge_messages(given chatwoot.messages[], read_at timestamptz default null) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint;
+  v_left chatwoot.messages[];
+  v_row chatwoot.messages;
+  v_is_changed boolean;
+begin
+  with fresh as materialized (
+    select distinct on (told.account_id, told.message_id)
+      told.account_id, told.message_id, told.conversation_display_id, told.inbox_id, told.message_type,
+      told.content_type, told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
+      told.content_attributes, told.additional_attributes, told.created_at,
+      case when told.delivery_status_at is not null then told.delivery_status end as delivery_status,
+      told.delivery_status_at, told.deleted_at, versions.version_at, null::jsonb as field_versions
+    from unnest(merge_messages.given) as told
+    cross join lateral (
+      select case when merge_messages.read_at is null then told.version_at
+          else chatwoot.read_version(told.version_at, merge_messages.read_at) end
+        -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
+        + case when told.deleted_at is not null then interval '1000 years' else interval '0' end as version_at
+    ) as versions
+    left join chatwoot.messages as existing
+      on existing.account_id = told.account_id and existing.message_id = told.message_id
+    where existing.message_id is null or existing.field_versions is not null
+      or (existing.version_at < versions.version_at and merge_messages.read_at is null)
+      or existing.version_at < date_trunc('milliseconds', told.version_at)
+      or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
+      or coalesce(existing.delivery_status_at < case when merge_messages.read_at is null then told.delivery_status_at
+          else date_trunc('milliseconds', told.delivery_status_at) end,
+        told.delivery_status_at is not null and existing.delivery_status_at is null)
+      or (existing.delivery_status_at <= told.delivery_status_at
+        and existing.delivery_status is distinct from told.delivery_status)
+      or coalesce(told.deleted_at < existing.deleted_at, told.deleted_at is not null and existing.deleted_at is null)
+      or (existing.version_at <= versions.version_at
+        and (existing.conversation_display_id, existing.inbox_id, existing.message_type, existing.content_type,
+          existing.content, existing.private, existing.sender_kind, existing.sender_id, existing.source_id,
+          existing.attachments, existing.content_attributes, existing.additional_attributes)
+        is distinct from (told.conversation_display_id, told.inbox_id, told.message_type, told.content_type,
+          told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
+          told.content_attributes, told.additional_attributes))
+    order by told.account_id, told.message_id, told.version_at desc
+  ), merged as (
+    insert into chatwoot.messages as rows select fresh.* from fresh
+    on conflict on constraint messages_pkey do update set
+      conversation_display_id = excluded.conversation_display_id, inbox_id = excluded.inbox_id,
+      message_type = excluded.message_type, content_type = excluded.content_type, content = excluded.content,
+      private = excluded.private, sender_kind = excluded.sender_kind, sender_id = excluded.sender_id,
+      source_id = excluded.source_id, attachments = excluded.attachments,
+      content_attributes = excluded.content_attributes, additional_attributes = excluded.additional_attributes,
+      created_at = greatest(rows.created_at, excluded.created_at),
+      delivery_status = case when excluded.delivery_status_at > coalesce(rows.delivery_status_at, '-infinity')
+        or (excluded.delivery_status_at = rows.delivery_status_at
+          and excluded.delivery_status collate "C" > coalesce(rows.delivery_status, '') collate "C")
+        then excluded.delivery_status else rows.delivery_status end,
+      delivery_status_at = greatest(rows.delivery_status_at, excluded.delivery_status_at),
+      deleted_at = least(rows.deleted_at, excluded.deleted_at),
+      version_at = excluded.version_at, field_versions = null
+    where excluded.version_at > rows.version_at
+    returning rows.account_id, rows.message_id
+  )
+  select count(merged.message_id),
+    array_agg(row(fresh.*)::chatwoot.messages order by fresh.account_id, fresh.message_id)
+      filter (where merged.message_id is null)
+  into v_changed, v_left
+  from fresh left join merged using (account_id, message_id);
+  foreach v_row in array coalesce(v_left, '{}'::chatwoot.messages[]) loop
+    v_is_changed := chatwoot.merge_fields('chatwoot.messages',
+      jsonb_build_object('account_id', v_row.account_id, 'message_id', v_row.message_id),
+      to_jsonb(v_row) - array['account_id', 'message_id', 'delivery_status', 'delivery_status_at', 'deleted_at',
+        'version_at', 'field_versions'], v_row.version_at);
+    v_is_changed := chatwoot.merge_delivery_status(v_row.account_id, v_row.message_id, v_row.delivery_status,
+      v_row.delivery_status_at, v_row.deleted_at) or v_is_changed;
+    v_changed := v_changed + v_is_changed::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_messages is
+  'Merges whole records of messages whose conversations are there; delivery status by delivery_status_at, deletion by the earliest. Returns how many rows changed. read_at is when they were read on purpose, null for what was sent.';
+
+create function chatwoot.merge_message(
+  account_id bigint, message_id bigint, record jsonb, version_at timestamptz,
+  delivery_status text default null, delivery_status_at timestamptz default null, deleted_at timestamptz default null
+) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_is_changed boolean;
+begin
+  if merge_message.record ?& array['conversation_display_id', 'inbox_id', 'message_type', 'content_type', 'content',
+    'private', 'sender_kind', 'sender_id', 'source_id', 'attachments', 'content_attributes', 'additional_attributes',
+    'created_at']
+  then
+    return chatwoot.merge_messages(array[jsonb_populate_record(null::chatwoot.messages, merge_message.record
+      || jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id,
+        'version_at', merge_message.version_at, 'delivery_status', merge_message.delivery_status,
+        'delivery_status_at', merge_message.delivery_status_at, 'deleted_at', merge_message.deleted_at))]) > 0;
+  end if;
+  v_is_changed := chatwoot.merge_fields('chatwoot.messages',
+    jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id),
+    merge_message.record, merge_message.version_at
+      + case when merge_message.deleted_at is not null then interval '1000 years' else interval '0' end);
+  return chatwoot.merge_delivery_status(merge_message.account_id, merge_message.message_id,
+    merge_message.delivery_status, merge_message.delivery_status_at, merge_message.deleted_at) or v_is_changed;
+end
+$$;
+comment on function chatwoot.merge_message is
+  'Merges a record of a message, keys as the columns, whole or in part; its delivery status by delivery_status_at, its deletion by the earliest; true when something may have changed.';
+
+create function chatwoot.merge_csat_response(account_id bigint, message_id bigint, record jsonb, version_at timestamptz)
+returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_is_changed boolean := chatwoot.merge_fields('chatwoot.csat_responses',
+    jsonb_build_object('account_id', merge_csat_response.account_id, 'message_id', merge_csat_response.message_id),
+    merge_csat_response.record, merge_csat_response.version_at);
+begin
+  update chatwoot.csat_responses as rows set first_answered_at = merge_csat_response.version_at
+  where rows.account_id = merge_csat_response.account_id and rows.message_id = merge_csat_response.message_id
+    and (rows.first_answered_at is null or rows.first_answered_at > merge_csat_response.version_at);
+  return v_is_changed or found;
+end
+$$;
+comment on function chatwoot.merge_csat_response is
+  'Merges a record {conversation_display_id, rating, feedback_message} of a survey answer; true when something changed.';
+
+create function chatwoot.merge_csat_responses(given chatwoot.csat_responses[]) returns bigint
+-- Row by row after all: there are few, and words come later than the rating, so that no record is surely whole.
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_changed bigint := 0;
+  v_row record;
+begin
+  for v_row in
+    select told.* from unnest(merge_csat_responses.given) as told
+    left join chatwoot.csat_responses as existing
+      on existing.account_id = told.account_id and existing.message_id = told.message_id
+    where existing.message_id is null or existing.rating is distinct from told.rating
+      or existing.feedback_message is distinct from coalesce(told.feedback_message, existing.feedback_message)
+      or existing.first_answered_at > told.version_at
+    order by told.account_id, told.message_id, told.version_at
+  loop
+    v_changed := v_changed + chatwoot.merge_csat_response(v_row.account_id, v_row.message_id,
+      jsonb_strip_nulls(jsonb_build_object('conversation_display_id', v_row.conversation_display_id,
+        'rating', v_row.rating, 'feedback_message', v_row.feedback_message)), v_row.version_at)::integer;
+  end loop;
+  return v_changed;
+end
+$$;
+comment on function chatwoot.merge_csat_responses is
+  'Merges survey answers whose messages are there, each with its instant as version_at; returns how many changed. No feedback_message says nothing of it.';
+
+create function chatwoot.record_reporting_events(given chatwoot.reporting_events[]) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_added bigint;
+begin
+  insert into chatwoot.reporting_events
+  select told.* from unnest(record_reporting_events.given) as told
+  order by told.account_id, told.event_id
+  on conflict do nothing;
+  get diagnostics v_added = row_count;
+  return v_added;
+end
+$$;
+comment on function chatwoot.record_reporting_events is 'Adds reporting events that were not known yet; returns how many. Chatwoot never changes one.';
+
+create function chatwoot.bury(target text, account_id bigint, id bigint, deleted_at timestamptz, conversation_display_id bigint default null)
+returns boolean
+-- A row is made where there is none, so that a late event cannot bring back what was deleted before it arrived.
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  case bury.target
+    when 'conversation' then
+      insert into chatwoot.conversations as rows (account_id, display_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint conversations_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'contact' then
+      insert into chatwoot.contacts as rows (account_id, contact_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint contacts_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'inbox' then
+      insert into chatwoot.inboxes as rows (account_id, inbox_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint inboxes_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'team' then
+      insert into chatwoot.teams as rows (account_id, team_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint teams_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'user' then
+      insert into chatwoot.agents as rows (account_id, kind, agent_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, 'user', bury.id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint agents_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    when 'message' then
+      insert into chatwoot.messages as rows
+        (account_id, message_id, conversation_display_id, deleted_at, version_at, field_versions)
+      values (bury.account_id, bury.id, bury.conversation_display_id, bury.deleted_at, '-infinity', '{}')
+      on conflict on constraint messages_pkey do update set deleted_at = excluded.deleted_at
+      where rows.deleted_at is null or rows.deleted_at > excluded.deleted_at;
+    else
+      raise exception 'Nothing called % can be buried', coalesce(bury.target, 'null')
+        using errcode = 'OC422', hint = 'One of conversation, contact, inbox, team, user, message.';
+  end case;
+  return found;
+end
+$$;
+comment on function chatwoot.bury is
+  'Marks a conversation, contact, inbox, team, user or message as deleted in Chatwoot, known or not yet; true when that is news. A message needs its conversation.';
+
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select functions.oid::regprocedure from pg_proc as functions
+    where functions.pronamespace = 'chatwoot'::regnamespace
+  loop
+    execute format('revoke all on function %s from public, anon, authenticated, service_role', v_function);
+  end loop;
+end
+$$;
