@@ -313,9 +313,10 @@ begin
     raise exception 'The database door is opened by the project''s backend, not by a member of an account'
       using errcode = 'OC403', hint = 'Call it with the secret key or by SQL.';
   end if;
-  if to_regclass(format('%I.conversations', set_database_source.source_schema)) is null
-    or to_regclass(format('%I.messages', set_database_source.source_schema)) is null
+  if set_database_source.source_schema is null
     or set_database_source.source_schema in ('chatwoot', 'inbox', 'sync', 'analytics', 'api')
+    or to_regclass(format('%I.conversations', set_database_source.source_schema)) is null
+    or to_regclass(format('%I.messages', set_database_source.source_schema)) is null
   then
     raise exception 'There are no Chatwoot tables in schema %', coalesce(set_database_source.source_schema, 'null')
       using errcode = 'OC422',
