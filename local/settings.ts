@@ -1,4 +1,4 @@
-// Where a stack lives and listens. Three variables move it, so that two checkouts (or two tests) run side by side.
+// Where a stack lives and listens. Four variables move it, so that two checkouts (or two tests) run side by side.
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
@@ -20,6 +20,7 @@ const Environment = z.object({
   OCC_HOME: z.string().min(1).default(".occ"),
   OCC_API_PORT: port("OCC_API_PORT", 54321),
   OCC_DB_PORT: port("OCC_DB_PORT", 54322),
+  OCC_CHATWOOT_PORT: port("OCC_CHATWOOT_PORT", 54330),
 });
 
 export interface Settings {
@@ -29,9 +30,11 @@ export interface Settings {
   home: string;
   apiPort: number;
   dbPort: number;
+  /** Where npm start runs the Chatwoot of the demo. */
+  chatwootPort: number;
 }
 
-/** Reads OCC_HOME, OCC_API_PORT and OCC_DB_PORT; throws UserError naming the variable to mend. */
+/** Reads OCC_HOME, OCC_API_PORT, OCC_DB_PORT and OCC_CHATWOOT_PORT; throws UserError naming the variable to mend. */
 export function readSettings(env: Record<string, string | undefined>): Settings {
   const parsed = Environment.safeParse(env);
   if (!parsed.success) throw new UserError(parsed.error.issues.map((issue) => issue.message).join(" "));
@@ -40,5 +43,6 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
     home: resolve(projectRoot, parsed.data.OCC_HOME),
     apiPort: parsed.data.OCC_API_PORT,
     dbPort: parsed.data.OCC_DB_PORT,
+    chatwootPort: parsed.data.OCC_CHATWOOT_PORT,
   };
 }

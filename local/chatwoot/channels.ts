@@ -1,5 +1,6 @@
 // What differs from channel to channel: how it names a contact, and what a mail brings along.
 import type { Attributes, Contact, Inbox } from "./records.ts";
+import type { Random } from "./random.ts";
 import { type Instant, isoTime } from "./serialise.ts";
 
 /** The channel's own name for a contact; null where Chatwoot makes one up. */
@@ -11,6 +12,20 @@ export function sourceOf(contact: Contact, inbox: Inbox): string | null {
       return contact.phoneNumber;
     case "whatsapp":
       return contact.phoneNumber?.slice(1) ?? null;
+    default:
+      return null;
+  }
+}
+
+/** The channel's own name for a message; null where it gives none. */
+export function messageSourceOf(inbox: Inbox, random: Random): string | null {
+  switch (inbox.channel) {
+    case "whatsapp":
+      return `wamid.${random.token(40)}`;
+    case "sms":
+      return `SM${random.uuid().replaceAll("-", "")}`;
+    case "email":
+      return `${random.uuid()}@acme-outdoor.example`;
     default:
       return null;
   }

@@ -1,5 +1,5 @@
 // Many made-up conversations at once, cheap and repeatable: for shuffle tests and benchmarks.
-import { AGENTS, INBOX_KEYS, TEAMS } from "./furniture.ts";
+import { INBOX_KEYS } from "./furniture.ts";
 import { type ChatwootEvent, createInstallation, type Installation, type Outcome } from "./installation.ts";
 import { createRandom, type Random } from "./random.ts";
 import { type Message, PRIORITIES } from "./records.ts";
@@ -12,6 +12,10 @@ export interface HistoryOptions {
   start?: Date;
   /** Milliseconds at most between one happening and the next; a busy hour rather than quiet weeks when it is small. */
   longestGap?: number;
+  /** Mixes in what no webhook tells of: looking, deleting, merging, and people and teams that go. Not unless told. */
+  silentChanges?: boolean;
+  /** Where it happens; a new one unless told. */
+  installation?: Installation;
 }
 
 export interface History {
@@ -40,26 +44,28 @@ const MOST_EVENTS_OF_A_VERB = 8;
 /** A long history of `conversations` conversations in exactly `events` events. */
 export function historyOf(options: HistoryOptions): History {
   const { conversations, events, seed, start = new Date("2026-11-20T07:00:00Z"), longestGap = 90_000 } = options;
+  const { silentChanges = false } = options;
   if (conversations < 1 || events < conversations * MOST_EVENTS_OF_A_VERB) {
     throw new RangeError(
       `${events} events are too few for ${conversations} conversations: ask for at least ${MOST_EVENTS_OF_A_VERB} each.`,
     );
   }
   const random = createRandom(seed);
-  const installation = createInstallation({ seed, start });
+  const installation = options.installation ?? createInstallation({ seed, start });
 
   function* play() {
-    const ids: number[] = [];
+    let ids: number[] = [];
+    let begun = 0;
     let left = events;
     let now = start.getTime();
     const later = () => new Date(now += random.integer(Math.min(500, longestGap), longestGap));
     while (left > 0) {
-      const quiet = left < MOST_EVENTS_OF_A_VERB && ids.length === conversations;
+      const quiet = left < MOST_EVENTS_OF_A_VERB && begun === conversations;
       // New conversations come up all along the way, so that old and young ones are mixed.
-      const due = ids.length < conversations && (events - left) * conversations >= ids.length * events * 0.8;
+      const due = begun < conversations && (events - left) * conversations >= begun * events * 0.8;
       const outcomes: Outcome[] = [];
       if (due) {
-        const number = ids.length + 1;
+        const number = installation.nextNumber();
         const contact = installation.newContact(later(), {
           name: `Customer ${number}`,
           email: `customer-${number}@mail.example`,
@@ -70,9 +76,13 @@ export function historyOf(options: HistoryOptions): History {
           inbox: INBOX_KEYS[number % INBOX_KEYS.length],
         });
         ids.push(conversation.id);
+        begun++;
         outcomes.push(contact, conversation);
       } else if (quiet) {
         outcomes.push(changePriority(installation, { random, id: random.pick(ids), at: later() }));
+      } else if (silentChanges && random.chance(0.06)) {
+        outcomes.push(somethingHappensInSilence(installation, { random, ids, at: later() }));
+        ids = ids.filter((id) => installation.has(id));
       } else {
         outcomes.push(somethingHappens(installation, { random, id: random.pick(ids), at: later() }));
       }
@@ -101,7 +111,7 @@ function somethingHappens(installation: Installation, moment: Moment): Outcome {
   const { random, id, at } = moment;
   const conversation = installation.conversation(id);
   const text = random.pick(SENTENCES);
-  const agent = random.pick(AGENTS);
+  const agent = random.pick(installation.agents);
   const written = (message: Message) =>
     message.contentAttributes.deleted !== true && message.contentType !== "input_csat";
   const messages = conversation.messages.filter(written);
@@ -113,7 +123,9 @@ function somethingHappens(installation: Installation, moment: Moment): Outcome {
   if (chance <= 52) return installation.agentReplies(at, id, { agent, text });
   if (chance <= 56) return installation.note(at, id, { agent, text });
   if (chance <= 60) return installation.assign(at, id, random.chance(0.2) ? null : agent);
-  if (chance <= 64) return installation.assignTeam(at, id, random.chance(0.2) ? null : random.pick(TEAMS).name);
+  if (chance <= 64) {
+    return installation.assignTeam(at, id, random.chance(0.2) ? null : random.pick(installation.teams).name);
+  }
   if (chance <= 69) return installation.addLabel(at, id, random.pick(LABELS));
   if (chance <= 72) return installation.removeLabel(at, id, random.pick(LABELS));
   if (chance <= 75) return changePriority(installation, moment);
@@ -132,4 +144,31 @@ function somethingHappens(installation: Installation, moment: Moment): Outcome {
   if (surveyed && chance <= 97) return installation.rate(at, id, { rating: random.integer(1, 5), feedback: text });
   if (conversation.status === "pending") return installation.handOff(at, id);
   return installation.resolve(at, id, { survey: random.chance(0.7) });
+}
+
+// Enough is left of everything for the history to go on.
+const FEWEST_LEFT = 3;
+
+function somethingHappensInSilence(
+  installation: Installation,
+  { random, ids, at }: Omit<Moment, "id"> & { ids: readonly number[] },
+): Outcome {
+  const { agents, teams } = installation;
+  const id = random.pick(ids);
+  const conversation = installation.conversation(id);
+  const chance = random.integer(1, 100);
+  if (chance <= 2 && agents.length > FEWEST_LEFT) return installation.removeAgent(at, random.pick(agents).id);
+  if (chance <= 4 && teams.length > FEWEST_LEFT) return installation.deleteTeam(at, random.pick(teams).name);
+  if (chance <= 10 && conversation.labels.length > 0) {
+    return installation.deleteLabel(at, random.pick(conversation.labels));
+  }
+  const owned = ids.filter((other) => installation.conversation(other).contact === conversation.contact);
+  const others = installation.contacts().filter((contact) => contact !== conversation.contact);
+  const isPlenty = ids.length - owned.length >= FEWEST_LEFT && others.length >= FEWEST_LEFT;
+  if (chance <= 15 && isPlenty) return installation.deleteConversation(at, id);
+  if (chance <= 20 && isPlenty) return installation.deleteContact(at, conversation.contact.id);
+  if (chance <= 30 && isPlenty) {
+    return installation.mergeContacts(at, { into: conversation.contact.id, from: random.pick(others).id });
+  }
+  return installation.agentOpens(at, id, { agent: random.pick(agents) });
 }

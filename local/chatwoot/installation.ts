@@ -1,46 +1,28 @@
 // A Chatwoot small enough to hold in memory. Each verb is what a customer, an agent, a bot or a timer does; it changes
 // the records by the rules of Chatwoot's life cycle (facts/chatwoot.md §5) and gives back the webhooks that follow.
-import { columns, contactColumns, differences, inboxColumns } from "./changes.ts";
-import { mailAttributes, sourceOf } from "./channels.ts";
-import { finalState, isSurvey } from "./final-state.ts";
-import { AGENTS, BOT, createInboxes, type InboxKey, TEAMS } from "./furniture.ts";
-import { conversationPayload, inboxPayload, webhookContact, webhookMessage } from "./payloads.ts";
-import { type Surroundings, webhookSender } from "./payloads.ts";
-import { createRandom } from "./random.ts";
-import {
-  type Account,
-  type Agent,
-  type Attributes,
-  type Contact,
-  type ContactInbox,
-  type Conversation,
-  type DeliveryStatus,
-  fileKind,
-  type Inbox,
-  type Message,
-  type Priority,
-  type Status,
+import { differences, inboxColumns } from "./changes.ts";
+import { mailAttributes, messageSourceOf } from "./channels.ts";
+import { createEngine, type Writing } from "./engine.ts";
+import { type Door, finalState, isSurvey } from "./final-state.ts";
+import { BOT, type InboxKey } from "./furniture.ts";
+import { conversationPayload, inboxPayload, webhookContact, webhookSender } from "./payloads.ts";
+import type {
+  Account,
+  Agent,
+  Attributes,
+  Contact,
+  Conversation,
+  CsatResponse,
+  DeliveryStatus,
+  Message,
+  Priority,
+  Status,
+  Team,
 } from "./records.ts";
-import { type Instant, isoTime, serialise } from "./serialise.ts";
+import { silentVerbs } from "./silent-verbs.ts";
+import { newState, type State } from "./state.ts";
 
-/** One webhook, ready to send. */
-export interface ChatwootEvent {
-  /** When Chatwoot would have built and sent it. */
-  at: Date;
-  deliveryId: string;
-  name: string;
-  /** The display id of the conversation it is about; null for contacts and inboxes. */
-  conversation: number | null;
-  payload: Attributes;
-  /** The payload as Rails would write it. */
-  body: string;
-}
-
-/** What a verb did: the id of the contact, conversation (display id) or message it made or changed. */
-export interface Outcome {
-  id: number;
-  events: ChatwootEvent[];
-}
+export type { ChatwootEvent, Outcome, Writing } from "./engine.ts";
 
 export interface InstallationOptions {
   seed: number;
@@ -61,244 +43,57 @@ export interface ContactDetails {
   additionalAttributes?: Attributes;
 }
 
-export interface Writing {
-  text?: string | null;
-  /** File names; jpg, png, ogg, mp4 and pdf. */
-  attach?: readonly string[];
-  inReplyTo?: number;
-}
-
 export type Installation = ReturnType<typeof createInstallation>;
 
 const isReply = (message: Message) => message.type === "outgoing" && !message.private;
 
-export function createInstallation(options: InstallationOptions) {
-  const { account = { id: 1, name: "Acme Outdoor" }, baseUrl = "https://chat.acme-outdoor.example" } = options;
-  const random = createRandom(options.seed);
-  const start: Instant = options.start.getTime() * 1000;
-  const inboxes = createInboxes(random, { accountId: account.id, at: start });
-  const contacts = new Map<number, Contact>();
-  const conversations = new Map<number, Conversation>();
-  const messages = new Map<number, Message>();
-  const next = { contact: 205, contactInbox: 310, message: 9001, attachment: 611, agent: 0 };
-  let clock = start;
+const ACCOUNT: Account = { id: 1, name: "Acme Outdoor" };
+const BASE_URL = "https://chat.acme-outdoor.example";
 
-  // The clock never stands still and never goes back, by a millisecond at least: no two writes share an `updated_at`,
-  // not even where only milliseconds are shown.
-  const tick = (): Instant => clock += random.integer(1_000, 40_000);
+/** A shop that opens today, or one that goes on from a state that was put away. */
+export function createInstallation(options: InstallationOptions & { state?: State }) {
+  const state = options.state ?? newState({
+    seed: options.seed,
+    start: options.start.getTime() * 1000,
+    account: options.account ?? ACCOUNT,
+    baseUrl: options.baseUrl ?? BASE_URL,
+  });
+  const { account, inboxes, random, next, contacts, conversations, messages, touched } = state;
+  const engine = createEngine(state, options.lateJobs ?? 0.25);
+  const { actor, activity, addMessage, attachments, changeMessage, contactInboxOf, contactOf, conversationEvent } =
+    engine;
+  const { conversationOf, enqueue, find, messageEvent, newest, nextAgent, perform, reporting, save, tick } = engine;
 
-  type Job = { name: string; conversation: number | null; build: (surroundings: Surroundings) => Attributes };
-  let late = false;
-  let waiting: Job[] = [];
-  let done: ChatwootEvent[] = [];
-
-  const run = ({ name, conversation, build }: Job) => {
-    const payload = build({ account, baseUrl, now: clock });
-    const at = new Date(Math.floor(clock / 1000));
-    done.push({ at, deliveryId: random.uuid(), name, conversation, payload, body: serialise(payload) });
-  };
-  const enqueue = (job: Job) => late ? waiting.push(job) : run(job);
-
-  // Everything a verb does happens at its time, or as soon after as the work before it allows.
-  const perform = (at: Date, work: () => number): Outcome => {
-    clock = Math.max(clock + 1_000, at.getTime() * 1000);
-    late = random.chance(options.lateJobs ?? 0.25);
-    waiting = [];
-    done = [];
-    const id = work();
-    for (const job of waiting) run(job);
-    return { id, events: done };
-  };
-
-  const conversationEvent = (name: string, conversation: Conversation, changes?: Attributes[] | null) =>
-    enqueue({
-      name,
-      conversation: conversation.displayId,
-      build: (surroundings) => ({
-        ...conversationPayload(conversation, surroundings),
-        event: name,
-        ...(changes === undefined ? {} : { changed_attributes: changes }),
-      }),
-    });
-
-  const messageEvent = (name: "message_created" | "message_updated", message: Message) =>
-    enqueue({
-      name,
-      conversation: message.conversation.displayId,
-      build: (surroundings) => ({ ...webhookMessage(message, surroundings), event: name }),
-    });
-
-  type Watched = Pick<
-    Conversation,
-    | "status"
-    | "snoozedUntil"
-    | "priority"
-    | "waitingSince"
-    | "firstReplyCreatedAt"
-    | "assignee"
-    | "team"
-    | "labels"
-    | "customAttributes"
-  >;
-
-  /** One save of a conversation: works out what changed, then sends the status event and the update, in this order. */
-  const save = (conversation: Conversation, changes: Partial<Watched>, afterwards: () => void = () => {}) => {
-    const before = columns(conversation);
-    Object.assign(conversation, changes);
-    const changed = differences(before, columns(conversation));
-    if (changed.length === 0) return;
-    changed.push(touch(conversation));
-    afterwards();
-    const opening = changes.status === "open" && before.status !== "open";
-    const unassigned = conversation.assignee?.kind !== "User";
-    if (opening && unassigned && conversation.inbox.autoAssignment) return loseOpening(conversation);
-    // The model asks for its changes when they are already cleared, so this event never has any.
-    if (before.status !== conversation.status) {
-      activity(conversation);
-      conversationEvent("conversation_status_changed", conversation, null);
+  const editable = (id: number): Message => {
+    const message = find(messages, id, "message");
+    if (message.type === "activity") {
+      throw new RangeError(`Message ${id} is Chatwoot's own note: nobody can change it.`);
     }
-    conversationEvent("conversation_updated", conversation, changed);
-    // Label changes are known to arrive twice, under two delivery ids.
-    if (changes.labels !== undefined && random.chance(0.5)) {
-      conversationEvent("conversation_updated", conversation, changed);
-    }
-  };
-
-  // The older assignment engine saves again inside the save, and what was changed first is forgotten (§5.3).
-  const loseOpening = (conversation: Conversation) => {
-    const before = columns(conversation);
-    conversation.assignee = nextAgent();
-    const changed = differences(before, columns(conversation));
-    conversationEvent("conversation_updated", conversation, [...changed, touch(conversation)]);
-  };
-
-  const nextAgent = () => AGENTS[next.agent++ % AGENTS.length];
-
-  const touch = (record: { updatedAt: Instant }): Attributes => {
-    const previous = record.updatedAt;
-    record.updatedAt = tick();
-    return { updated_at: { previous_value: isoTime(previous), current_value: isoTime(record.updatedAt) } };
-  };
-
-  // "Ravi resolved this": a message that no webhook shows, but that takes an id and counts as activity.
-  const activity = (conversation: Conversation) => {
-    next.message++;
-    conversation.lastActivityAt = tick();
-    conversation.updatedAt = tick();
-  };
-
-  const find = <Record>(records: Map<number, Record>, id: number, kind: string): Record => {
-    const record = records.get(id);
-    if (record === undefined) throw new RangeError(`There is no ${kind} ${id} in this installation.`);
-    return record;
-  };
-  const conversationOf = (id: number) => find(conversations, id, "conversation");
-
-  const contactInboxOf = (contact: Contact, inbox: Inbox): ContactInbox => {
-    const existing = contact.contactInboxes.get(inbox.id);
-    if (existing !== undefined) return existing;
-    const made: ContactInbox = {
-      id: next.contactInbox++,
-      contact,
-      inbox,
-      sourceId: sourceOf(contact, inbox) ?? random.uuid(),
-      pubsubToken: random.token(24),
-      createdAt: tick(),
-    };
-    contact.contactInboxes.set(inbox.id, made);
-    return made;
-  };
-
-  const updateContactRecord = (contact: Contact, changes: Partial<Contact>) => {
-    const before = contactColumns(contact);
-    Object.assign(contact, changes);
-    const changed = differences(before, contactColumns(contact));
-    if (changed.length === 0) return;
-    changed.push(touch(contact));
-    enqueue({
-      name: "contact_updated",
-      conversation: null,
-      build: () => ({ ...webhookContact(contact, account), event: "contact_updated", changed_attributes: changed }),
-    });
-  };
-
-  const attachments = (names: readonly string[]) =>
-    names.map((name) => {
-      const kind = fileKind(name);
-      if (kind === null) {
-        throw new RangeError(`"${name}" is no file this Chatwoot can attach: use jpg, png, ogg, mp4 or pdf.`);
-      }
-      const blob = `${baseUrl}/rails/active_storage`;
-      const isImage = kind.fileType === "image";
-      const token = random.token(32);
-      return {
-        id: next.attachment++,
-        fileType: kind.fileType,
-        extension: kind.extension,
-        contentType: kind.contentType,
-        dataUrl: `${blob}/blobs/redirect/${token}/${name}`,
-        thumbUrl: isImage ? `${blob}/representations/redirect/${token}/${name}` : "",
-        fileSize: random.integer(20_000, 900_000),
-        width: isImage ? 1200 : null,
-        height: isImage ? 900 : null,
-      };
-    });
-
-  type NewMessage = Pick<Message, "type" | "sender"> & Partial<Message>;
-  const addMessage = (conversation: Conversation, details: NewMessage): Message => {
-    const createdAt = tick();
-    const message: Message = {
-      id: next.message++,
-      conversation,
-      contentType: "text",
-      content: null,
-      private: false,
-      status: "sent",
-      shownStatus: null,
-      sourceId: null,
-      contentAttributes: {},
-      additionalAttributes: {},
-      attachments: [],
-      createdAt,
-      updatedAt: createdAt,
-      ...details,
-    };
-    conversation.messages.push(message);
-    messages.set(message.id, message);
-    conversation.lastActivityAt = createdAt;
-    conversation.updatedAt = tick();
     return message;
   };
 
-  const changeMessage = (message: Message, changes: Partial<Message>) => {
-    Object.assign(message, changes);
-    message.updatedAt = tick();
-    message.conversation.updatedAt = tick();
-    messageEvent("message_updated", message);
-  };
-
-  const sourceIdOf = (inbox: Inbox): string | null => {
-    switch (inbox.channel) {
-      case "whatsapp":
-        return `wamid.${random.token(40)}`;
-      case "sms":
-        return `SM${random.uuid().replaceAll("-", "")}`;
-      case "email":
-        return `${random.uuid()}@acme-outdoor.example`;
-      default:
-        return null;
-    }
-  };
-
-  const newest = (conversation: number, wanted: (message: Message) => boolean, what: string): Message => {
-    const found = conversationOf(conversation).messages.findLast(wanted);
-    if (found === undefined) throw new RangeError(`Conversation ${conversation} has no ${what} yet.`);
-    return found;
+  const keepAnswer = (message: Message, rating: number, feedback: string | null) => {
+    const known = state.csatResponses.get(message.id);
+    const at = tick();
+    const { assignee } = message.conversation;
+    const response: CsatResponse = {
+      id: known?.id ?? next.csatResponse++,
+      message,
+      rating,
+      feedback,
+      contactId: known?.contactId ?? message.conversation.contact.id,
+      assignedAgentId: known === undefined ? assignee?.kind === "User" ? assignee.id : null : known.assignedAgentId,
+      createdAt: known?.createdAt ?? at,
+      updatedAt: at,
+    };
+    state.csatResponses.set(message.id, response);
+    touched.csatResponses.add(message.id);
   };
 
   const verbs = {
     newContact: (at: Date, details: ContactDetails) =>
       perform(at, () => {
+        const createdAt = tick();
         const contact: Contact = {
           kind: "Contact",
           id: next.contact++,
@@ -310,15 +105,13 @@ export function createInstallation(options: InstallationOptions) {
           customAttributes: details.customAttributes ?? {},
           additionalAttributes: details.additionalAttributes ?? {},
           lastActivityAt: null,
-          updatedAt: tick(),
-          contactInboxes: new Map(),
+          createdAt,
+          updatedAt: createdAt,
+          contactInboxes: [],
         };
         contacts.set(contact.id, contact);
-        enqueue({
-          name: "contact_created",
-          conversation: null,
-          build: () => ({ ...webhookContact(contact, account), event: "contact_created" }),
-        });
+        touched.contacts.add(contact.id);
+        engine.contactEvent("contact_created", contact);
         return contact.id;
       }),
 
@@ -327,14 +120,15 @@ export function createInstallation(options: InstallationOptions) {
       details: { contact: number; inbox: InboxKey; additionalAttributes?: Attributes; customAttributes?: Attributes },
     ) =>
       perform(at, () => {
-        const contact = find(contacts, details.contact, "contact");
+        const contact = contactOf(details.contact);
         const inbox = inboxes[details.inbox];
         const contactInbox = contactInboxOf(contact, inbox);
         const createdAt = tick();
         const status: Status = contact.blocked ? "resolved" : inbox.bot !== null ? "pending" : "open";
         const assigned = status === "open" && inbox.autoAssignment ? nextAgent() : null;
         const conversation: Conversation = {
-          displayId: conversations.size + 1,
+          id: next.conversation++,
+          displayId: next.displayId++,
           uuid: random.uuid(),
           inbox,
           contact,
@@ -343,21 +137,25 @@ export function createInstallation(options: InstallationOptions) {
           assignee: inbox.bot !== null ? inbox.bot : assigned,
           team: null,
           labels: [],
+          taggings: [],
           priority: null,
           snoozedUntil: null,
           waitingSince: createdAt,
           firstReplyCreatedAt: null,
           agentLastSeenAt: null,
+          assigneeLastSeenAt: null,
           contactLastSeenAt: null,
           lastActivityAt: createdAt,
           createdAt,
           updatedAt: tick(),
           customAttributes: details.customAttributes ?? {},
           additionalAttributes: details.additionalAttributes ?? {},
-          csat: null,
           messages: [],
+          activities: [],
+          reportingEvents: [],
         };
         conversations.set(conversation.displayId, conversation);
+        touched.conversations.add(conversation.displayId);
         conversationEvent("conversation_created", conversation);
         return conversation.displayId;
       }),
@@ -366,7 +164,7 @@ export function createInstallation(options: InstallationOptions) {
       perform(at, () => {
         const conversation = conversationOf(id);
         const { contact, inbox } = conversation;
-        const sourceId = sourceIdOf(inbox);
+        const sourceId = messageSourceOf(inbox, random);
         const isMail = inbox.channel === "email";
         const mail = {
           subject: writing.subject ?? String(conversation.additionalAttributes.mail_subject ?? ""),
@@ -380,20 +178,22 @@ export function createInstallation(options: InstallationOptions) {
           sourceId,
           contentAttributes: {
             ...(writing.inReplyTo === undefined ? {} : { in_reply_to: writing.inReplyTo }),
-            ...(isMail ? mailAttributes(contact, { ...mail, text: writing.text ?? "", at: clock }) : {}),
+            ...(isMail ? mailAttributes(contact, { ...mail, text: writing.text ?? "", at: state.clock }) : {}),
           },
           attachments: attachments(writing.attach ?? []),
         });
         if (inbox.channel === "widget") conversation.contactLastSeenAt = message.createdAt;
         if (!contact.blocked) {
           if (conversation.status === "resolved") {
-            save(conversation, { status: inbox.bot === null ? "open" : "pending" });
+            save(conversation, { status: inbox.bot === null ? "open" : "pending" }, { by: contact.name });
           }
-          if (conversation.status === "snoozed") save(conversation, { status: "open", snoozedUntil: null });
+          if (conversation.status === "snoozed") {
+            save(conversation, { status: "open", snoozedUntil: null }, { by: contact.name });
+          }
         }
         messageEvent("message_created", message);
         if (conversation.waitingSince === null) save(conversation, { waitingSince: message.createdAt });
-        updateContactRecord(contact, { lastActivityAt: message.createdAt });
+        engine.updateContact(contact, { lastActivityAt: message.createdAt });
         return message.id;
       }),
 
@@ -409,12 +209,11 @@ export function createInstallation(options: InstallationOptions) {
           attachments: attachments(writing.attach ?? []),
         });
         messageEvent("message_created", message);
-        save(conversation, {
-          waitingSince: null,
-          firstReplyCreatedAt: conversation.firstReplyCreatedAt ?? message.createdAt,
-        });
+        const { firstReplyCreatedAt, waitingSince } = conversation;
+        save(conversation, { waitingSince: null, firstReplyCreatedAt: firstReplyCreatedAt ?? message.createdAt });
+        reporting.replied(message, { isFirst: firstReplyCreatedAt === null, waitedSince: waitingSince });
         // The channel gives the message its id only after it was sent, and that is an update of its own.
-        const sourceId = sourceIdOf(conversation.inbox);
+        const sourceId = messageSourceOf(conversation.inbox, random);
         if (sourceId !== null) changeMessage(message, { sourceId });
         return message.id;
       }),
@@ -451,21 +250,34 @@ export function createInstallation(options: InstallationOptions) {
           status: "open",
           assignee: conversation.assignee?.kind === "AgentBot" ? null : conversation.assignee,
           waitingSince: conversation.waitingSince ?? tick(),
-        });
+        }, { by: BOT.name });
+        reporting.handedOff(conversation);
         return id;
       }),
 
     assign: (at: Date, id: number, agent: Agent | null) =>
       perform(at, () => {
-        save(conversationOf(id), { assignee: agent }, () => activity(conversationOf(id)));
+        const conversation = conversationOf(id);
+        const by = actor(conversation);
+        const content = agent === null ? `Conversation unassigned by ${by}` : `Assigned to ${agent.name} by ${by}`;
+        save(conversation, { assignee: agent }, {
+          afterwards: () => activity(conversation, content, { activity: { type: "assignee_changed" } }),
+        });
         return id;
       }),
 
     assignTeam: (at: Date, id: number, team: string | null) =>
       perform(at, () => {
-        const found = TEAMS.find(({ name }) => name === team) ?? null;
+        const found = [...state.teams.values()].find(({ name }) => name === team) ?? null;
         if (team !== null && found === null) throw new RangeError(`There is no team "${team}".`);
-        save(conversationOf(id), { team: found }, () => activity(conversationOf(id)));
+        const conversation = conversationOf(id);
+        const by = actor(conversation);
+        const content = found === null
+          ? `Unassigned from ${conversation.team?.name ?? "its team"} by ${by}`
+          : `Assigned to ${found.name} by ${by}`;
+        save(conversation, { team: found }, {
+          afterwards: () => activity(conversation, content, { activity: { type: "team_changed" } }),
+        });
         return id;
       }),
 
@@ -512,7 +324,9 @@ export function createInstallation(options: InstallationOptions) {
       perform(at, () => {
         const conversation = conversationOf(id);
         // The wait ends without callbacks: it is in no list of changes, only in the body.
-        save(conversation, { status: "resolved", snoozedUntil: null }, () => conversation.waitingSince = null);
+        save(conversation, { status: "resolved", snoozedUntil: null }, {
+          afterwards: () => conversation.waitingSince = null,
+        });
         // One survey per conversation, ever.
         if (survey && !conversation.messages.some(isSurvey)) {
           const prompt = addMessage(conversation, {
@@ -531,8 +345,8 @@ export function createInstallation(options: InstallationOptions) {
     rate: (at: Date, id: number, { rating, feedback = null }: { rating: number; feedback?: string | null }) =>
       perform(at, () => {
         const prompt = newest(id, isSurvey, "survey to answer");
-        prompt.conversation.csat = { rating, feedback };
-        const answer = (feedbackMessage: string | null) =>
+        const answer = (feedbackMessage: string | null) => {
+          keepAnswer(prompt, rating, feedbackMessage);
           changeMessage(prompt, {
             contentAttributes: {
               ...prompt.contentAttributes,
@@ -545,6 +359,7 @@ export function createInstallation(options: InstallationOptions) {
               },
             },
           });
+        };
         answer(null);
         if (feedback !== null) answer(feedback);
         return prompt.id;
@@ -564,13 +379,13 @@ export function createInstallation(options: InstallationOptions) {
 
     editMessage: (at: Date, message: number, text: string) =>
       perform(at, () => {
-        changeMessage(find(messages, message, "message"), { content: text });
+        changeMessage(editable(message), { content: text });
         return message;
       }),
 
     deleteMessage: (at: Date, message: number) =>
       perform(at, () => {
-        changeMessage(find(messages, message, "message"), {
+        changeMessage(editable(message), {
           content: "This message was deleted",
           contentType: "text",
           contentAttributes: { deleted: true },
@@ -587,6 +402,7 @@ export function createInstallation(options: InstallationOptions) {
         enqueue({
           name,
           conversation: id,
+          isGone: () => conversations.get(id) !== conversation,
           build: (surroundings) => ({
             event: name,
             user: webhookSender(who, account),
@@ -599,7 +415,7 @@ export function createInstallation(options: InstallationOptions) {
 
     widgetOpened: (at: Date, details: { contact: number; inbox: "website" | "help_centre"; info?: Attributes }) =>
       perform(at, () => {
-        const contact = find(contacts, details.contact, "contact");
+        const contact = contactOf(details.contact);
         const inbox = inboxes[details.inbox];
         const contactInbox = contactInboxOf(contact, inbox);
         const current = [...conversations.values()].findLast((conversation) =>
@@ -608,6 +424,7 @@ export function createInstallation(options: InstallationOptions) {
         enqueue({
           name: "webwidget_triggered",
           conversation: current?.displayId ?? null,
+          isGone: () => contacts.get(contact.id) !== contact,
           build: (surroundings) => ({
             id: contactInbox.id,
             contact: webhookContact(contact, account),
@@ -624,7 +441,7 @@ export function createInstallation(options: InstallationOptions) {
 
     updateContact: (at: Date, id: number, changes: Partial<ContactDetails> & { blocked?: boolean }) =>
       perform(at, () => {
-        updateContactRecord(find(contacts, id, "contact"), changes);
+        engine.updateContact(contactOf(id), changes);
         return id;
       }),
 
@@ -634,6 +451,7 @@ export function createInstallation(options: InstallationOptions) {
         enqueue({
           name: "inbox_created",
           conversation: null,
+          isGone: () => false,
           build: () => ({ ...inboxPayload(inbox, account), event: "inbox_created" }),
         });
         return inbox.id;
@@ -646,10 +464,12 @@ export function createInstallation(options: InstallationOptions) {
         Object.assign(inbox, changes);
         const changed = differences(before, inboxColumns(inbox));
         if (changed.length === 0) return inbox.id;
-        changed.push(touch(inbox));
+        changed.push(engine.touch(inbox));
+        touched.inboxes.add(inbox.id);
         enqueue({
           name: "inbox_updated",
           conversation: null,
+          isGone: () => false,
           build: () => ({ ...inboxPayload(inbox, account), event: "inbox_updated", changed_attributes: changed }),
         });
         return inbox.id;
@@ -659,10 +479,23 @@ export function createInstallation(options: InstallationOptions) {
   return {
     account,
     inboxes,
-    agents: AGENTS,
-    teams: TEAMS,
+    accessToken: state.accessToken,
+    get agents(): readonly Agent[] {
+      return [...state.agents.values()];
+    },
+    get teams(): readonly Team[] {
+      return [...state.teams.values()];
+    },
     ...verbs,
-    conversation: conversationOf,
-    finalState: () => finalState({ contacts, conversations, messages, baseUrl }),
+    ...silentVerbs(state, engine),
+    conversation: (id: number) => find(conversations, id, "conversation"),
+    has: (id: number): boolean => conversations.has(id),
+    /** The number that the next conversation will have. */
+    nextNumber: (): number => next.displayId,
+    conversations: (): readonly Conversation[] => [...conversations.values()],
+    contacts: (): readonly Contact[] => [...contacts.values()],
+    finalState: (door: Door = "database") => finalState(state, door),
+    /** What is to be put away; for nobody but the memory. */
+    state,
   };
 }

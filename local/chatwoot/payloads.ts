@@ -137,6 +137,7 @@ export function inboxPayload(inbox: Inbox, account: Account): Attributes {
       ...workingDay(day, inbox, account),
       created_at: isoTime(inbox.createdAt),
       updated_at: isoTime(inbox.createdAt),
+      open_all_day: false,
     })),
     created_at: isoTime(inbox.createdAt),
     updated_at: isoTime(inbox.updatedAt),
@@ -263,7 +264,7 @@ const attachmentPayloads = (message: Message, { account, baseUrl }: Surroundings
 /** Sunday first, as Chatwoot counts them. */
 export const WEEKDAYS = [0, 1, 2, 3, 4, 5, 6];
 
-/** A row of an inbox's working hours, but for its two times. */
+/** A row of an inbox's working hours, up to its two times. */
 export function workingDay(day: number, inbox: Inbox, account: Account): Attributes {
   const closed = day === 0 || day === 6;
   return {
@@ -276,7 +277,6 @@ export function workingDay(day: number, inbox: Inbox, account: Account): Attribu
     open_minutes: closed ? null : 0,
     close_hour: closed ? null : CLOSING_HOUR,
     close_minutes: closed ? null : 0,
-    open_all_day: false,
   };
 }
 

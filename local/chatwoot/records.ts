@@ -222,6 +222,7 @@ export interface CsatResponse {
   message: Message;
   rating: number;
   feedback: string | null;
+  contactId: number;
   assignedAgentId: number | null;
   createdAt: Instant;
   updatedAt: Instant;

@@ -16,6 +16,15 @@ export type Instant = number;
 
 /** ISO 8601 in UTC with exactly three decimals: truncated, never rounded. */
 export const isoTime = (instant: Instant): string => new Date(Math.floor(instant / 1000)).toISOString();
+/** The same with all six decimals: an instant as a mirror keeps it, to the microsecond. */
+export const microTime = (instant: Instant): string =>
+  `${isoTime(instant).slice(0, -1)}${String(instant % 1000).padStart(3, "0")}Z`;
+/** An instant from text, as Postgres writes a timestamp of UTC. */
+export function readTime(text: string): Instant {
+  const [, seconds, fraction = ""] = /^(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?$/.exec(text) ?? [];
+  if (seconds === undefined) throw new RangeError(`"${text}" is no timestamp.`);
+  return Date.parse(`${seconds.replace(" ", "T")}Z`) * 1000 + Number(fraction.padEnd(6, "0"));
+}
 export const epochSeconds = (instant: Instant): number => Math.floor(instant / 1_000_000);
 export const epochFloat = (instant: Instant): Float => float(instant / 1_000_000);
 

@@ -30,6 +30,18 @@ export async function startWorker({ adminUrl, log = () => {} }: WorkerOptions): 
   }
 }
 
+/** Runs HTTP requests alone, for a Postgres that has the real pg_cron. */
+export async function startHttpClient({ adminUrl }: WorkerOptions): Promise<Worker> {
+  const http = await startHttp();
+  const tell = async (conninfo: string) => {
+    const client = new Client({ connectionString: adminUrl });
+    await client.connect();
+    await announce(client, conninfo).finally(() => client.end());
+  };
+  await tell(http.conninfo);
+  return { stop: () => tell("").finally(() => http.stop()) };
+}
+
 // A file in the data folder: unlike a table it is closed to pg_read_all_data, and it outlives `supabase db reset`.
 async function announce(client: Client, conninfo: string): Promise<void> {
   await client.query("begin");

@@ -213,7 +213,7 @@ create function chatwoot.canonical_text(content text) returns text
 -- it was stored. The shorter form is the one that every door can give.
 language plpgsql immutable security invoker set search_path = '' as $$
 begin
-  if canonical_text.content !~ E'[\r\n]' then
+  if strpos(canonical_text.content, E'\n') = 0 and strpos(canonical_text.content, E'\r') = 0 then
     return canonical_text.content;
   end if;
   return rtrim(replace(replace(canonical_text.content, E'\\\n', E'\n'), E'\\\r\n', E'\r\n'), E'\r\n');
@@ -310,9 +310,11 @@ create function chatwoot.read_version(updated_at timestamptz, read_at timestampt
 -- Some changes in Chatwoot move no updated_at. A microsecond for each second that had passed puts a reading above a
 -- webhook of the same updated_at and a later reading above an earlier one, yet never above a change that came after
 -- it, even where our clock and Chatwoot's are hours apart.
-language sql stable security invoker set search_path = '' as $$
-  select read_version.updated_at + make_interval(secs => (1 + least(greatest(floor(extract(epoch from
-    read_version.read_at - read_version.updated_at)), 0), 1e9))::double precision / 1e6)
+language plpgsql stable security invoker set search_path = '' as $$
+begin
+  return read_version.updated_at + interval '1 microsecond'
+    * (1 + least(greatest(floor(extract(epoch from read_version.read_at - read_version.updated_at)), 0), 1e9));
+end
 $$;
 comment on function chatwoot.read_version is
   'The version of a record of this updated_at that was read on purpose at read_at: a microsecond later for each second between.';
@@ -329,17 +331,17 @@ begin
     select distinct on (told.account_id, told.contact_id)
       told.account_id, told.contact_id, told.name, told.email, told.phone_number, told.identifier, told.blocked,
       told.additional_attributes, told.custom_attributes, null::timestamptz as deleted_at,
-      case when merge_contacts.read_at is null then told.version_at
-        else chatwoot.read_version(told.version_at, merge_contacts.read_at) end as version_at,
-      null::jsonb as field_versions
+      versions.version_at, null::jsonb as field_versions
     from unnest(merge_contacts.given) as told
+    cross join lateral (select case when merge_contacts.read_at is null then told.version_at
+      else chatwoot.read_version(told.version_at, merge_contacts.read_at) end as version_at offset 0) as versions
     left join chatwoot.contacts as existing
       on existing.account_id = told.account_id and existing.contact_id = told.contact_id
     where existing.contact_id is null or existing.field_versions is not null
       or existing.deleted_at < merge_contacts.read_at
       or (existing.version_at < told.version_at and merge_contacts.read_at is null)
       or existing.version_at < date_trunc('milliseconds', told.version_at)
-      or (existing.version_at <= coalesce(chatwoot.read_version(told.version_at, merge_contacts.read_at), told.version_at)
+      or (existing.version_at <= versions.version_at
         and (existing.name, existing.email, existing.phone_number, existing.identifier, existing.blocked,
           existing.additional_attributes, existing.custom_attributes)
         is distinct from (told.name, told.email, told.phone_number, told.identifier, told.blocked,
@@ -409,10 +411,10 @@ begin
       told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
       told.first_reply_created_at, told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at,
       told.created_at, null::timestamptz as deleted_at,
-      case when merge_conversations.read_at is null then told.version_at
-        else chatwoot.read_version(told.version_at, merge_conversations.read_at) end as version_at,
-      null::jsonb as field_versions
+      versions.version_at, null::jsonb as field_versions
     from unnest(merge_conversations.given) as told
+    cross join lateral (select case when merge_conversations.read_at is null then told.version_at
+      else chatwoot.read_version(told.version_at, merge_conversations.read_at) end as version_at offset 0) as versions
     left join chatwoot.conversations as existing
       on existing.account_id = told.account_id and existing.display_id = told.display_id
     where existing.display_id is null or existing.field_versions is not null
@@ -423,8 +425,7 @@ begin
       or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
       or coalesce(existing.first_reply_created_at < told.first_reply_created_at,
         told.first_reply_created_at is not null and existing.first_reply_created_at is null)
-      or (existing.version_at
-          <= coalesce(chatwoot.read_version(told.version_at, merge_conversations.read_at), told.version_at)
+      or (existing.version_at <= versions.version_at
         and (existing.inbox_id, existing.contact_id, existing.channel, existing.status, existing.priority,
           existing.assignee_kind, existing.assignee_id, existing.team_id, existing.labels, existing.contact_source_id,
           existing.additional_attributes, existing.custom_attributes, existing.snoozed_until, existing.waiting_since,
@@ -544,6 +545,7 @@ begin
           else chatwoot.read_version(told.version_at, merge_messages.read_at) end
         -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
         + case when told.deleted_at is not null then interval '1000 years' else interval '0' end as version_at
+      offset 0
     ) as versions
     left join chatwoot.messages as existing
       on existing.account_id = told.account_id and existing.message_id = told.message_id
@@ -632,22 +634,24 @@ $$;
 comment on function chatwoot.merge_message is
   'Merges a record of a message, keys as the columns, whole or in part; its delivery status by delivery_status_at, its deletion by the earliest; true when something may have changed.';
 
-create function chatwoot.merge_csat_response(account_id bigint, message_id bigint, record jsonb, version_at timestamptz)
-returns boolean
+create function chatwoot.merge_csat_response(
+  account_id bigint, message_id bigint, record jsonb, version_at timestamptz, first_answered_at timestamptz default null
+) returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_is_changed boolean := chatwoot.merge_fields('chatwoot.csat_responses',
     jsonb_build_object('account_id', merge_csat_response.account_id, 'message_id', merge_csat_response.message_id),
     merge_csat_response.record, merge_csat_response.version_at);
 begin
-  update chatwoot.csat_responses as rows set first_answered_at = merge_csat_response.version_at
+  merge_csat_response.first_answered_at := coalesce(merge_csat_response.first_answered_at, merge_csat_response.version_at);
+  update chatwoot.csat_responses as rows set first_answered_at = merge_csat_response.first_answered_at
   where rows.account_id = merge_csat_response.account_id and rows.message_id = merge_csat_response.message_id
-    and (rows.first_answered_at is null or rows.first_answered_at > merge_csat_response.version_at);
+    and (rows.first_answered_at is null or rows.first_answered_at > merge_csat_response.first_answered_at);
   return v_is_changed or found;
 end
 $$;
 comment on function chatwoot.merge_csat_response is
-  'Merges a record {conversation_display_id, rating, feedback_message} of a survey answer; true when something changed.';
+  'Merges a record {conversation_display_id, rating, feedback_message} of a survey answer; first_answered_at is version_at unless given, and the earliest stays; true when something changed.';
 
 create function chatwoot.merge_csat_responses(given chatwoot.csat_responses[]) returns bigint
 -- Row by row after all: there are few, and words come later than the rating, so that no record is surely whole.
@@ -662,18 +666,19 @@ begin
       on existing.account_id = told.account_id and existing.message_id = told.message_id
     where existing.message_id is null or existing.rating is distinct from told.rating
       or existing.feedback_message is distinct from coalesce(told.feedback_message, existing.feedback_message)
-      or existing.first_answered_at > told.version_at
+      or existing.first_answered_at > coalesce(told.first_answered_at, told.version_at)
     order by told.account_id, told.message_id, told.version_at
   loop
     v_changed := v_changed + chatwoot.merge_csat_response(v_row.account_id, v_row.message_id,
       jsonb_strip_nulls(jsonb_build_object('conversation_display_id', v_row.conversation_display_id,
-        'rating', v_row.rating, 'feedback_message', v_row.feedback_message)), v_row.version_at)::integer;
+        'rating', v_row.rating, 'feedback_message', v_row.feedback_message)), v_row.version_at,
+      v_row.first_answered_at)::integer;
   end loop;
   return v_changed;
 end
 $$;
 comment on function chatwoot.merge_csat_responses is
-  'Merges survey answers whose messages are there, each with its instant as version_at; returns how many changed. No feedback_message says nothing of it.';
+  'Merges survey answers whose messages are there, version_at their last change; returns how many changed. No feedback_message says nothing of it.';
 
 create function chatwoot.record_reporting_events(given chatwoot.reporting_events[]) returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$

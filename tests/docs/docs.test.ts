@@ -81,8 +81,8 @@ describe("what the pages must name", () => {
       readWebhookSettings({ ...secret, CHATWOOT_WEBHOOK_TOLERANCE_SECONDS: all.CHATWOOT_WEBHOOK_TOLERANCE_SECONDS }),
     )
       .toEqual(readWebhookSettings(secret));
-    const { OCC_HOME, OCC_API_PORT, OCC_DB_PORT } = all;
-    expect(readSettings({ OCC_HOME, OCC_API_PORT, OCC_DB_PORT })).toEqual(readSettings({}));
+    const { OCC_HOME, OCC_API_PORT, OCC_DB_PORT, OCC_CHATWOOT_PORT } = all;
+    expect(readSettings({ OCC_HOME, OCC_API_PORT, OCC_DB_PORT, OCC_CHATWOOT_PORT })).toEqual(readSettings({}));
   });
 
   test("every npm script is in the README, and no page names one that does not exist", async () => {

@@ -177,9 +177,15 @@ describe("a day and a history", () => {
     const mirror = mirrorOf(arrange(told));
 
     expect(told).toHaveLength(2000);
-    const final = installation.finalState();
+    const { unsettled, ...final } = installation.finalState("webhooks");
     expect(final.conversations).toHaveLength(40);
-    expect(mirror).toEqual({ conversations: final.conversations, messages: final.messages, contacts: final.contacts });
+    // The mirror above keeps few of the columns.
+    for (const kind of ["contacts", "conversations", "messages", "csat_responses"] as const) {
+      const settled = (row: unknown) => !unsettled.has(Number(Object(row).message_id));
+      const rows: unknown[] = final[kind];
+      expect(rows.filter(settled), kind).toMatchObject(mirror[kind].filter(settled));
+    }
+    expect(unsettled.size).toBeLessThan(final.messages.length / 20);
   });
 
   test("no version of a conversation stands for two states", () => {

@@ -292,18 +292,23 @@ describe("life cycle", () => {
     expect(body(created).conversation.messages[0].id).toBe(said.id);
   });
 
-  test("every message makes a new version of its conversation, a note and an edit too", () => {
+  test("every message makes a new version of its conversation, a note too, but no later change of one does", () => {
     const { installation, id } = desk();
     const said = installation.customerWrites(minute(1), id, { text: "Hello" });
 
-    const versions = [
-      ...said.events.slice(0, 1),
-      ...installation.note(minute(2), id, { agent: ravi, text: "Old plan" }).events,
+    const noted = installation.note(minute(2), id, { agent: ravi, text: "Old plan" });
+    const later = [
       ...installation.editMessage(minute(3), said.id, "Hello!").events,
-    ].map((event) => body(event).conversation.updated_at * 1000 - Date.parse(body(event).created_at));
+      ...installation.deleteMessage(minute(4), noted.id).events,
+    ];
 
+    const versions = [said.events[0], ...noted.events].map((event) =>
+      body(event).conversation.updated_at * 1000 - Date.parse(body(event).created_at)
+    );
     // Later than the message itself, by the touch that follows its insert.
     for (const behind of versions) expect(behind).toBeGreaterThan(0.999);
+    const version = body(noted.events[0]).conversation.updated_at;
+    expect(later.map((event) => body(event).conversation.updated_at)).toEqual([version, version]);
   });
 
   test("a resolved conversation reopens when the customer writes, before the message is told", () => {
@@ -427,10 +432,25 @@ describe("life cycle", () => {
 
     expect(rate(widget)).toEqual([{ rating: 4, feedback_message: null }, { rating: 4, feedback_message: "Fine" }]);
     expect(rate(mail).map(({ rating }) => rating)).toEqual(["4", "4"]);
-    expect(mail.installation.finalState().conversations[0].csat).toEqual({ rating: 4, feedback: "Fine" });
-    expect(mail.installation.finalState().messages[0].content).toMatch(
-      / https:\/\/.+\/survey\/responses\/[0-9a-f-]{36}$/,
-    );
+    const { csat_responses, messages } = mail.installation.finalState();
+    expect(csat_responses).toMatchObject([{ conversation_display_id: 1, rating: 4, feedback_message: "Fine" }]);
+    expect(messages.find(({ content_type }) => content_type === "input_csat")?.content).toMatch(/conversation$/);
+  });
+
+  test("a survey is a link at the top level, but within the widget and in the row it is not", () => {
+    const prompted = (inbox: "email" | "website") => {
+      const { installation, id } = desk(inbox);
+      const prompt = named(installation.resolve(minute(1), id, { survey: true }).events, "message_created");
+      return { installation, prompt: body(prompt) };
+    };
+
+    const mail = prompted("email");
+
+    const link = / https:\/\/.+\/survey\/responses\/[0-9a-f-]{36}$/;
+    expect(mail.prompt.content).toMatch(link);
+    expect(mail.prompt.conversation.messages[0].content).not.toMatch(link);
+    expect(mail.installation.finalState().messages.at(-1)?.content).not.toMatch(link);
+    expect(prompted("website").prompt.content).not.toMatch(link);
   });
 
   test("jobs that run late show what came after, but the changes of their own moment", () => {

@@ -17,7 +17,7 @@ import { type StackInfo, startStack } from "../../local/stack.ts";
 const { projectRoot } = readSettings({});
 const STARTED = 90_000;
 
-type Place = Record<"OCC_HOME" | "OCC_API_PORT" | "OCC_DB_PORT", string>;
+type Place = Record<"OCC_HOME" | "OCC_API_PORT" | "OCC_DB_PORT" | "OCC_CHATWOOT_PORT", string>;
 
 const homes: string[] = [];
 const children: ChildProcess[] = [];
@@ -25,7 +25,8 @@ const children: ChildProcess[] = [];
 async function newPlace(): Promise<Place> {
   const home = await temporaryHome();
   homes.push(home);
-  return { OCC_HOME: home, OCC_API_PORT: String(await freePort()), OCC_DB_PORT: String(await freePort()) };
+  const [api, db, chatwoot] = [await freePort(), await freePort(), await freePort()].map(String);
+  return { OCC_HOME: home, OCC_API_PORT: api, OCC_DB_PORT: db, OCC_CHATWOOT_PORT: chatwoot };
 }
 
 afterAll(async () => {

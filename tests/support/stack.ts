@@ -21,7 +21,13 @@ export function useStack(options: StackOptions = {}): TestStack {
   let stack: Stack;
   beforeAll(async () => {
     const home = await temporaryHome();
-    settings = { ...readSettings({}), home, apiPort: await freePort(), dbPort: await freePort() };
+    settings = {
+      ...readSettings({}),
+      home,
+      apiPort: await freePort(),
+      dbPort: await freePort(),
+      chatwootPort: await freePort(),
+    };
     stack = await startStack(settings, {
       postgresSettings: { fsync: "off", synchronous_commit: "off" },
       log: (line) => logged.push(line),
