@@ -66,6 +66,33 @@ as $$ select sync.set_database_source(set_database_source.account_id, set_databa
 comment on function api.set_database_source is
   'Tells the sync which schema holds Chatwoot''s own tables; logged. With the secret key only. Errors: OC403, OC422.';
 
+create function api.connect_foreign(account_id bigint, secret_name text default null) returns text
+language sql volatile security invoker set search_path = ''
+as $$ select sync.connect_foreign(connect_foreign.account_id, connect_foreign.secret_name) $$;
+comment on function api.connect_foreign is
+  'Reaches a Chatwoot in another Postgres through the URL in Vault (chatwoot_database_url_<account> unless named): makes foreign tables and returns their schema, for set_database_source; logged. With the secret key only. Errors: OC403, OC404, OC422.';
+
+create function api.disconnect_foreign(account_id bigint) returns boolean
+language sql volatile security invoker set search_path = ''
+as $$ select sync.disconnect_foreign(disconnect_foreign.account_id) $$;
+comment on function api.disconnect_foreign is
+  'Takes away what connect_foreign made; true when there was anything; logged. With the secret key only. Errors: OC403, OC409, OC422.';
+
+create function api.missing_indexes(account_id bigint) returns table (relation text, statement text)
+language sql stable security invoker set search_path = ''
+as $$ select missing.relation, missing.statement from sync.missing_indexes(missing_indexes.account_id) as missing $$;
+comment on function api.missing_indexes is
+  'Indexes on Chatwoot''s tables that would let every tick find all changes of a large Chatwoot, as statements to run there; none when they are there. With the secret key only.';
+
+create function api.open_relations(source_schema text default 'public')
+returns table (kind text, name text, role text, privileges text, remedy text)
+language sql stable security invoker set search_path = '' as $$
+  select found.kind, found.name, found.role, found.privileges, found.remedy
+  from sync.open_relations(open_relations.source_schema) as found
+$$;
+comment on function api.open_relations is
+  'What in the schema of Chatwoot''s tables anon and authenticated may reach, and the statement that closes each; no row when all is closed. With the secret key only.';
+
 create function api.set_sync_token(account_id bigint, token text) returns void
 language sql volatile security invoker set search_path = ''
 as $$ select sync.set_token(set_sync_token.account_id, set_sync_token.token) $$;
@@ -245,7 +272,8 @@ begin
   end loop;
 end
 $$;
-grant execute on function api.record_webhook to service_role;
+grant execute on function api.record_webhook, api.connect_foreign, api.disconnect_foreign, api.missing_indexes,
+  api.open_relations to service_role;
 grant execute on function api.replay_deliveries, api.set_setting, api.set_member, api.verify_decision_log,
   api.set_rest_source, api.set_database_source, api.set_sync_token, api.pause_sync, api.resume_sync, api.verify_sync
   to authenticated, service_role;
