@@ -27,7 +27,7 @@ export interface StackInfo {
   db_url: string;
   publishable_key: string;
   secret_key: string;
-  demo: { account_id: string; webhook_secret: string; access_token: string };
+  demo: { account_id: string; webhook_secret: string; access_token: string; chatwoot_url: string };
 }
 
 export interface Stack {
@@ -127,6 +127,7 @@ export async function describeStack(settings: Settings, keys: Keys): Promise<Sta
         .setIssuedAt()
         .setExpirationTime("12h")
         .sign(new TextEncoder().encode(keys.jwtSecret)),
+      chatwoot_url: `http://${HOST}:${settings.chatwootPort}`,
     },
   };
 }

@@ -1,8 +1,7 @@
-// npm start: the stack, and on its first run a day of support traffic, sent to it as Chatwoot would.
+// npm start: the stack, a Chatwoot beside it, and on the first run a day of support traffic between the two.
 import { Client } from "pg";
-import { loadScenarios } from "./chatwoot/scenarios.ts";
-import { playDay } from "./chatwoot/day.ts";
-import { send } from "./chatwoot/sender.ts";
+import type { Chatwoot } from "./chatwoot/server.ts";
+import { startDemo } from "./demo.ts";
 import { printTable } from "./print.ts";
 import { readSettings, UserError } from "./settings.ts";
 import { type Stack, startStack } from "./stack.ts";
@@ -35,16 +34,24 @@ from analytics.conversations where account_id = 1 and waiting_since is not null 
   most_frequent_reason from analytics.inbox_health where account_id = 1 order by deliveries desc`,
     rest: "inbox_health?account_id=eq.1",
   },
+  {
+    title: "How complete the mirror is",
+    sql: `select door, state, lag_seconds, requests, rows_read, rows_changed, backfill_share, problem
+from api.sync_status where account_id = 1`,
+    rest: "sync_status?account_id=eq.1",
+  },
 ];
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
   let stack: Stack | null = null;
+  let chatwoot: Chatwoot | null = null;
   let isStopping = false;
   const stop = async (code: number) => {
     if (isStopping) return;
     isStopping = true;
     console.log("\nStopping …");
+    await chatwoot?.stop();
     await stack?.stop();
     process.exit(code);
   };
@@ -63,51 +70,22 @@ async function main(): Promise<void> {
   }
   const client = new Client({ connectionString: stack.postgres.url });
   try {
+    chatwoot = await startDemo(stack, settings, (line) => console.log(line));
     await client.connect();
-    await playFirstDay(stack, client);
     await showDay(stack, client);
   } catch (error) {
     // Ctrl-C in the middle of the day takes the database away from under it, which is no failure.
     if (isStopping) return;
+    await chatwoot?.stop();
     await stack.stop();
     throw error;
   } finally {
     await client.end().catch(() => {});
   }
-  console.log(`\nReady. API ${stack.info.api_url}, database ${stack.info.db_url}`);
-  console.log("All addresses and keys: npm run info. Stop with Ctrl-C; the data stays, npm run reset clears it.");
-}
-
-async function playFirstDay(stack: Stack, client: Client): Promise<void> {
-  const { rows } = await client.query("select exists (select from inbox.deliveries where account_id = 1) as is_played");
-  if (rows[0].is_played) {
-    console.log("The demo day is here from an earlier start.");
-    return;
-  }
-  const date = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
-  const { events } = playDay({ date, scenarios: await loadScenarios(), seed: 20 });
-  console.log(`… playing ${date} as Chatwoot: ${events.length} signed webhooks`);
-  let answered = 0;
-  const began = performance.now();
-  const answers = await send(events, {
-    url: `${stack.info.functions_url}/chatwoot-webhook`,
-    secret: stack.info.demo.webhook_secret,
-    onAnswer: () => {
-      answered += 1;
-      if (answered % 200 === 0) console.log(`… ${answered} of ${events.length}`);
-    },
-  });
-  const refused = answers.filter((answer) => answer.status !== 200);
-  const seconds = (performance.now() - began) / 1000;
   console.log(
-    `${answers.length - refused.length} of ${events.length} webhooks stored and applied in ${seconds.toFixed(1)} s.`,
+    `\nReady. API ${stack.info.api_url}, database ${stack.info.db_url}, Chatwoot ${stack.info.demo.chatwoot_url}`,
   );
-  if (refused.length > 0) {
-    const [first] = refused;
-    console.error(
-      `${refused.length} were not: the first answered ${first.status ?? first.error} ${first.text.slice(0, 300)}`,
-    );
-  }
+  console.log("All addresses and keys: npm run info. Stop with Ctrl-C; the data stays, npm run reset clears it.");
 }
 
 async function showDay(stack: Stack, client: Client): Promise<void> {

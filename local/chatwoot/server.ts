@@ -1,0 +1,208 @@
+// A Chatwoot to talk to: REST over tables of Chatwoot's own shape, verbs that change them, webhooks that follow. What it
+// does not imitate is listed in local/README.md.
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Pool, types } from "pg";
+import { UserError } from "../settings.ts";
+import { type ChatwootEvent, type Outcome } from "./engine.ts";
+import { createFaults, type FaultDial } from "./faults.ts";
+import type { Installation } from "./installation.ts";
+import { openMemory } from "./memory.ts";
+import { createRandom } from "./random.ts";
+import { type Answer, answerRequest } from "./rest.ts";
+import { createReader } from "./rest-rows.ts";
+import { serialise } from "./serialise.ts";
+import { createDispatcher, type Target, type WebhookCounts, type WebhookDial } from "./webhooks.ts";
+
+export interface ChatwootOptions {
+  /** Of the database that holds its tables, or will. */
+  url: string;
+  /** 0, the standard, takes any free one. */
+  port?: number;
+  host?: string;
+  /** The clock: what "now" means to updated_within, and the Date of answers. */
+  now?: () => Date;
+  seed?: number;
+  /** No record is older than this. */
+  start?: Date;
+  webhooks?: Partial<WebhookDial>;
+  faults?: Partial<FaultDial>;
+  /** More are answered 429; none by default. */
+  rateLimitPerMinute?: number;
+}
+
+export interface Chatwoot {
+  url: string;
+  /** An administrator's access token. */
+  token: string;
+  installation: Installation;
+  /** What was asked, as "GET /path?query", in order. */
+  requests: string[];
+  webhooks: WebhookCounts;
+  /** Does something in the shop, keeps it, and sends the webhooks that follow. */
+  perform(at: Date, verb: (installation: Installation, at: Date) => Outcome): Promise<Outcome>;
+  /** Keeps what verbs called directly have done, and sends their webhooks. */
+  dispatch(events: readonly ChatwootEvent[]): Promise<void>;
+  /** Waits until no webhook is on its way. */
+  drain(): Promise<void>;
+  /** Adds an account webhook, or gives an existing one this secret; an own secret is made unless given. */
+  createWebhook(webhook: { url: string; secret?: string; subscriptions?: readonly string[] }): Promise<Target>;
+  setNow(now: Date | (() => Date)): void;
+  turnWebhooks(dial: Partial<WebhookDial>): void;
+  turnFaults(dial: Partial<FaultDial>): void;
+  stop(): Promise<void>;
+}
+
+const BODY_LIMIT = 1024 * 1024;
+const BIGINT = 20;
+
+/** Opens the tables, goes on with what they hold, and listens. */
+export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot> {
+  const { host = "127.0.0.1", seed = 1 } = options;
+  let now = options.now ?? (() => new Date());
+  const memory = await openMemory({
+    url: options.url,
+    installationOptions: { seed, start: options.start ?? new Date(now().getTime() - 2 * 86_400_000) },
+  });
+  const { installation } = memory;
+  await memory.save();
+  const pool = new Pool({
+    connectionString: options.url,
+    max: 4,
+    // Ids fit into a number here.
+    types: { getTypeParser: (oid, format) => oid === BIGINT ? Number : types.getTypeParser(oid, format) },
+  });
+  pool.on("error", () => {});
+  const dispatcher = createDispatcher(options.webhooks ?? {}, () => now());
+  const faults = createFaults(options.faults ?? {});
+  const requests: string[] = [];
+  const sockets = createServer();
+  const secrets = createRandom(seed + 7);
+
+  const dispatch = async (events: readonly ChatwootEvent[]) => {
+    await memory.save();
+    const { rows } = await pool.query<Target>(
+      "select url, secret, subscriptions from webhooks where account_id = $1 and webhook_type = 0 order by id",
+      [installation.account.id],
+    );
+    dispatcher.dispatch(events, rows);
+  };
+  const perform: Chatwoot["perform"] = async (at, verb) => {
+    const outcome = verb(installation, at);
+    await dispatch(outcome.events);
+    return outcome;
+  };
+
+  await new Promise<void>((resolve, reject) => {
+    sockets.once("error", (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === "EADDRINUSE"
+          ? new UserError(
+            `Port ${options.port} is taken, so Chatwoot cannot listen there: stop what uses it, or set OCC_CHATWOOT_PORT to a free port.`,
+          )
+          : error,
+      ));
+    sockets.listen(options.port ?? 0, host, resolve);
+  }).catch(async (error) => {
+    await pool.end();
+    await memory.close();
+    throw error;
+  });
+  const url = `http://${host}:${(sockets.address() as AddressInfo).port}`;
+  const reader = createReader(pool, { accountId: installation.account.id, baseUrl: url });
+
+  let minute = 0;
+  let inMinute = 0;
+  const isThrottled = () => {
+    if (options.rateLimitPerMinute === undefined) return false;
+    const current = Math.floor(now().getTime() / 60_000);
+    inMinute = current === minute ? inMinute + 1 : 1;
+    minute = current;
+    return inMinute > options.rateLimitPerMinute;
+  };
+
+  const handle = async (request: IncomingMessage, response: ServerResponse) => {
+    requests.push(`${request.method} ${request.url}`);
+    response.setHeader("date", now().toUTCString());
+    if (isThrottled()) {
+      response.writeHead(429, { "content-type": "text/plain" }).end("Retry later\n");
+      return;
+    }
+    if (await faults.spoil(request, response)) return;
+    const answer: Answer = await answerRequest({
+      method: request.method ?? "GET",
+      url: new URL(request.url ?? "/", url),
+      token: String(request.headers["api_access_token"] ?? request.headers["api-access-token"] ?? "") || null,
+      body: await readBody(request),
+      reader,
+      installation,
+      now: now(),
+      perform,
+      newSecret: () => secrets.token(24),
+    });
+    const body = answer.body === undefined ? "" : serialise(answer.body);
+    response.writeHead(answer.status, { "content-type": "application/json; charset=utf-8" });
+    response.end(request.method === "HEAD" ? undefined : body);
+  };
+  sockets.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    handle(request, response).catch((error: Error) => {
+      if (response.headersSent) return void response.destroy();
+      response.writeHead(500, { "content-type": "application/json" });
+      response.end(serialise({ status: 500, error: "Internal Server Error", reason: error.message }));
+    });
+  });
+
+  return {
+    url,
+    token: installation.accessToken,
+    installation,
+    requests,
+    webhooks: dispatcher.counts,
+    perform,
+    dispatch,
+    drain: dispatcher.drain,
+    async createWebhook({ url: target, secret = secrets.token(24), subscriptions = null }) {
+      const { rows: [webhook] } = await pool.query<Target>(
+        `insert into webhooks (account_id, url, secret, subscriptions, created_at, updated_at)
+        values ($1, $2, $3, coalesce($4::jsonb, '["conversation_status_changed", "conversation_updated",
+          "conversation_created", "contact_created", "contact_updated", "message_created", "message_updated",
+          "webwidget_triggered", "inbox_created", "inbox_updated", "conversation_typing_on", "conversation_typing_off"]'),
+          $5, $5)
+        on conflict (account_id, url) do update set secret = excluded.secret, subscriptions = excluded.subscriptions
+        returning url, secret, subscriptions`,
+        [
+          installation.account.id,
+          target,
+          secret,
+          subscriptions === null ? null : JSON.stringify(subscriptions),
+          now().toISOString().slice(0, -1),
+        ],
+      );
+      return webhook;
+    },
+    setNow: (value) => {
+      now = typeof value === "function" ? value : () => value;
+    },
+    turnWebhooks: dispatcher.turn,
+    turnFaults: faults.turn,
+    async stop() {
+      sockets.closeAllConnections();
+      await new Promise((resolve) => sockets.close(resolve));
+      await dispatcher.drain();
+      await memory.save();
+      await pool.end();
+      await memory.close();
+    },
+  };
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of request) {
+    size += part.length;
+    if (size > BODY_LIMIT) throw new RangeError(`The body is larger than ${BODY_LIMIT} bytes.`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}

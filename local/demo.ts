@@ -1,0 +1,127 @@
+// The Chatwoot of npm start: a day of support played in it, its webhooks sent with losses on purpose, and the sync that
+// finds what was lost.
+import { Client } from "pg";
+import { loadScenarios } from "./chatwoot/scenarios.ts";
+import { playDay } from "./chatwoot/day.ts";
+import { type Chatwoot, startChatwoot } from "./chatwoot/server.ts";
+import type { Settings } from "./settings.ts";
+import { DEMO, type Stack } from "./stack.ts";
+
+/** One in ten webhooks is lost and one in twenty comes twice: worse than most days, and the same every time. */
+const LOSSES = { drop: 0.1, duplicate: 0.05, seed: 20 };
+
+/** The database of the Chatwoot, beside the one of the stack. */
+const DATABASE = "chatwoot";
+
+/** Starts the Chatwoot of the demo, tells it of the webhook and the stack of it, and on the first run plays a day. */
+export async function startDemo(stack: Stack, settings: Settings, say: (line: string) => void): Promise<Chatwoot> {
+  const admin = new Client({ connectionString: stack.postgres.adminUrl });
+  await admin.connect();
+  try {
+    const { rowCount } = await admin.query("select from pg_database where datname = $1", [DATABASE]);
+    if (rowCount === 0) await admin.query(`create database ${DATABASE}`);
+  } finally {
+    await admin.end();
+  }
+  const url = new URL(stack.postgres.adminUrl);
+  url.pathname = `/${DATABASE}`;
+  const chatwoot = await startChatwoot({ url: url.href, port: settings.chatwootPort, webhooks: LOSSES });
+  const client = new Client({ connectionString: stack.postgres.url });
+  try {
+    await client.connect();
+    const { rows: [{ is_played }] } = await client.query(
+      "select exists (select from sync.sources where account_id = $1) as is_played",
+      [DEMO.accountId],
+    );
+    if (is_played) say("The demo day is here from an earlier start.");
+    else await playFirstDay({ stack, chatwoot, client, say });
+    return chatwoot;
+  } catch (error) {
+    await chatwoot.stop();
+    throw error;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+interface FirstDay {
+  stack: Stack;
+  chatwoot: Chatwoot;
+  client: Client;
+  say: (line: string) => void;
+}
+
+async function playFirstDay({ stack, chatwoot, client, say }: FirstDay): Promise<void> {
+  await chatwoot.createWebhook({
+    url: `${stack.info.functions_url}/chatwoot-webhook`,
+    secret: stack.info.demo.webhook_secret,
+  });
+  const date = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
+  say(`… playing ${date} in a Chatwoot of its own`);
+  const { events } = playDay({ date, scenarios: await loadScenarios(), seed: 20, installation: chatwoot.installation });
+  const began = performance.now();
+  await chatwoot.dispatch(events);
+  await chatwoot.drain();
+  const seconds = (performance.now() - began) / 1000;
+  const { events: all, accepted, dropped, doubled, refused } = chatwoot.webhooks;
+  say(
+    `${all} webhooks: ${accepted} accepted in ${
+      seconds.toFixed(1)
+    } s, ${doubled} of them second copies, and ${dropped} ` +
+      `dropped on purpose.`,
+  );
+  if (refused > 0) say(`${refused} were refused, which they should not be: look at the lines above.`);
+  await recover({ stack, chatwoot, client, say });
+}
+
+// As an operator would: the setting, the token, the address; then cron does the rest, and here is not waited for.
+async function recover({ chatwoot, client, say }: FirstDay): Promise<void> {
+  const account = [DEMO.accountId];
+  await client.query("select ops.set_setting($1, 'sync_private_hosts', 'true')", account);
+  // The Chatwoot is this machine's own, so there is nobody to be considerate of.
+  await client.query("select ops.set_setting($1, 'sync_requests_per_minute', '2000')", account);
+  await client.query("select api.set_sync_token($1, $2)", [DEMO.accountId, chatwoot.token]);
+  const before = await count(client);
+  const began = performance.now();
+  await client.query("select api.set_rest_source($1, $2)", [DEMO.accountId, chatwoot.url]);
+  // A cron tick may be at work already; then this one ends at once and the next goes on.
+  let status = { is_done: false, problem: null as string | null };
+  for (let tries = 0; tries < 60 && !status.is_done; tries++) {
+    await client.query("call sync.tick_rest()");
+    status = (await client.query(
+      `select backfill_finished_at is not null and not exists (
+          select from sync.conversation_reads where account_id = $1 and due_at <= now()) as is_done, problem
+      from sync.sources where account_id = $1 and door = 'rest'`,
+      account,
+    )).rows[0];
+    if (!status.is_done) await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  const after = await count(client);
+  const seconds = (performance.now() - began) / 1000;
+  if (!status.is_done) {
+    say(`The sync is still at work: ${status.problem ?? "see api.sync_status"}.`);
+    return;
+  }
+  const messages = after.messages - before.messages;
+  const activities = after.activities - before.activities;
+  say(
+    `The sync then read that Chatwoot in ${
+      seconds.toFixed(1)
+    } s and recovered ${messages} messages whose webhooks were ` +
+      `lost, ${activities} activity messages, which have none, and ${
+        after.changed - messages - activities
+      } rows that ` +
+      `were behind.`,
+  );
+}
+
+async function count(client: Client): Promise<{ messages: number; activities: number; changed: number }> {
+  const { rows: [row] } = await client.query(
+    `select count(*) filter (where message_type <> 'activity')::int as messages,
+      count(*) filter (where message_type = 'activity')::int as activities,
+      (select coalesce(max(rows_changed), 0)::int from sync.sources where account_id = $1) as changed
+    from chatwoot.messages where account_id = $1`,
+    [DEMO.accountId],
+  );
+  return row;
+}
