@@ -646,7 +646,11 @@ begin
   merge_csat_response.first_answered_at := coalesce(merge_csat_response.first_answered_at, merge_csat_response.version_at);
   update chatwoot.csat_responses as rows set first_answered_at = merge_csat_response.first_answered_at
   where rows.account_id = merge_csat_response.account_id and rows.message_id = merge_csat_response.message_id
-    and (rows.first_answered_at is null or rows.first_answered_at > merge_csat_response.first_answered_at);
+    -- The earliest second, and of readings within it the greatest, since REST cuts them short.
+    and (rows.first_answered_at is null
+      or date_trunc('second', rows.first_answered_at) > date_trunc('second', merge_csat_response.first_answered_at)
+      or (date_trunc('second', rows.first_answered_at) = date_trunc('second', merge_csat_response.first_answered_at)
+        and rows.first_answered_at < merge_csat_response.first_answered_at));
   return v_is_changed or found;
 end
 $$;
@@ -666,7 +670,7 @@ begin
       on existing.account_id = told.account_id and existing.message_id = told.message_id
     where existing.message_id is null or existing.rating is distinct from told.rating
       or existing.feedback_message is distinct from coalesce(told.feedback_message, existing.feedback_message)
-      or existing.first_answered_at > coalesce(told.first_answered_at, told.version_at)
+      or date_trunc('second', existing.first_answered_at) > coalesce(told.first_answered_at, told.version_at)
     order by told.account_id, told.message_id, told.version_at
   loop
     v_changed := v_changed + chatwoot.merge_csat_response(v_row.account_id, v_row.message_id,
