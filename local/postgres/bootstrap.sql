@@ -82,6 +82,13 @@ alter function auth.role() owner to supabase_auth_admin;
 alter function auth.email() owner to supabase_auth_admin;
 alter function auth.jwt() owner to supabase_auth_admin;
 
+-- On a hosted project postgres may enable it and then owns the wrapper, which only a superuser can be given.
+alter role postgres superuser;
+set role postgres;
+create extension if not exists postgres_fdw with schema extensions;
+reset role;
+alter role postgres nosuperuser;
+
 -- Owned by postgres, as `supabase db reset` drops and re-creates what is installed.
 set role postgres;
 create extension if not exists pgcrypto with schema extensions;

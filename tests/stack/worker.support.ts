@@ -16,6 +16,8 @@ export interface WorkerServer {
   /** Runs a query until its rows satisfy, then returns them. */
   until<Row extends QueryResultRow = QueryResultRow>(text: string, satisfied: (rows: Row[]) => boolean): Promise<Row[]>;
   restartPostgres(): Promise<void>;
+  /** Ends Postgres as a power cut does (kill -9), and starts it again. */
+  crashPostgres(): Promise<void>;
   restartWorker(): Promise<void>;
   stopWorker(): Promise<void>;
 }
@@ -74,6 +76,16 @@ export function useWorker(): WorkerServer {
       }
     },
     restartPostgres: async () => {
+      await postgres.stop();
+      postgres = await start();
+    },
+    async crashPostgres() {
+      const [{ file }] = await run<{ file: string }>(
+        "select pg_read_file('postmaster.pid') as file",
+        [],
+        "supabase_admin",
+      );
+      process.kill(Number(file.split("\n")[0]), "SIGKILL");
       await postgres.stop();
       postgres = await start();
     },
