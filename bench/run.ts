@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { UserError } from "../local/settings.ts";
 import { ingest } from "./ingest.ts";
 import { syncDatabase } from "./sync-database.ts";
+import { syncRest } from "./sync-rest.ts";
 
 export interface BenchOptions {
   /** A short run that proves the benchmark works; its timings are printed and judged by nobody. */
@@ -13,6 +14,7 @@ export interface BenchOptions {
 const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = {
   ingest,
   "sync-database": syncDatabase,
+  "sync-rest": syncRest,
 };
 
 const USAGE = `npm run bench -- <name> [--quick], where <name> is one of: ${Object.keys(BENCHMARKS).join(", ")}`;
