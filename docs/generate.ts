@@ -9,7 +9,7 @@ import { readSettings, UserError } from "../local/settings.ts";
 
 const EXPOSED = "api,analytics";
 // In the order in which the migrations make them, which is the order to read them in.
-const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "analytics", "api"];
+const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "analytics", "api"];
 const ROLES = ["anon", "authenticated", "analyst", "service_role"];
 
 interface Relation {

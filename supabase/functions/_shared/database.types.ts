@@ -136,6 +136,14 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"sync_differences": {
+                  Row: {
+                    "account_id": number,"day": string,"door": string,"entity": string,"fields": (string)[] | null,"id": number,"is_healed": boolean,"kind": string,"requested_at": string,"verification_id": number
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"sync_status": {
                   Row: {
                     "account_id": number,"backfill_done": number,"backfill_expected_at": string | null,"backfill_finished_at": string | null,"backfill_share": number | null,"backfill_started_at": string | null,"backfill_total": number | null,"door": string,"drift": Json | null,"failures": number,"hint": string | null,"lag_seconds": number | null,"last_attempt_at": string | null,"last_success_at": string | null,"problem": string | null,"problem_at": string | null,"refusals": NonNullable<Json>,"requests": number,"retry_at": string | null,"rows_changed": number,"rows_read": number,"source": string | null,"state": string
@@ -153,7 +161,23 @@ isOneToOne: false
                 }
           }
           Functions: {
-            "pause_sync":
+            "connect_foreign":
+{ Args: { "account_id": number,"secret_name"?: string }; Returns: string
+                           },
+"disconnect_foreign":
+{ Args: { "account_id": number }; Returns: boolean
+                           },
+"missing_indexes":
+{ Args: { "account_id": number }; Returns: {
+              "relation": string,"statement": string
+            }[]
+                           },
+"open_relations":
+{ Args: { "source_schema"?: string }; Returns: {
+              "kind": string,"name": string,"privileges": string,"remedy": string,"role": string
+            }[]
+                           },
+"pause_sync":
 { Args: { "account_id": number,"door": string }; Returns: undefined
                            },
 "record_webhook":
@@ -187,6 +211,11 @@ isOneToOne: false
 "verify_decision_log":
 { Args: { "account_id"?: number }; Returns: {
               "account_id": number,"entries": number,"first_broken_entry": number,"reason": string
+            }[]
+                           },
+"verify_sync":
+{ Args: { "account_id": number,"since": string,"until": string }; Returns: {
+              "day": string,"differing": number,"door": string,"entity": string,"healed": number,"is_equal": boolean,"mirror_rows": number,"source_rows": number,"state": string,"verification_id": number
             }[]
                            }
           }
