@@ -198,7 +198,8 @@ begin
     problem := 'The answer is not called JSON: perhaps a page of a proxy, or of a Chatwoot in maintenance.';
   else
     -- Read as the body of a webhook is; an answer may be an array as well.
-    v_read := inbox.read('\x7b22616e73776572223a'::bytea || extensions.text_to_bytea(v_response.content) || '\x7d'::bytea);
+    v_read := inbox.read('\x7b22616e73776572223a'::bytea
+      || coalesce(extensions.text_to_bytea(v_response.content), ''::bytea) || '\x7d'::bytea);
     body := v_read.payload -> 'answer';
     if v_read.problem is not null then
       kind := case when v_read.problem like '%UTF-8%' then 'invalid_utf8' else 'not_json' end;

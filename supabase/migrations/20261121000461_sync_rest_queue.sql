@@ -108,6 +108,12 @@ begin
     return;
   end if;
 
+  select verifying.* into task, path, query, array_at, id
+  from sync.rest_verify_next((rest_next.source).account_id) as verifying;
+  if task is not null then
+    return;
+  end if;
+
   if (rest_next.source).backfill ? 'page' then
     task := 'history';
     path := v_account || '/conversations';

@@ -127,6 +127,9 @@ begin
                 and existing.source_updated_at < v_answer.read_at - interval '2 days' then null
               else rest_step.as_of end
           where existing.account_id = rest_step.account_id and existing.display_id = v_next.id;
+        when 'verify_page', 'verify_show', 'verify_messages' then
+          rows_changed := sync.rest_verify_apply(rest_step.account_id, v_next.task, v_next.id, null, v_answer.body,
+            v_answer.read_at, rest_step.as_of);
         when 'contact' then
           rows_changed := sync.rest_merge_person(rest_step.account_id, 'contact', v_next.id,
             inbox.contact_record(v_answer.body -> 'payload'), v_answer.read_at);
@@ -184,6 +187,11 @@ begin
         v_source.cursor := jsonb_set(v_source.cursor, '{lists,agent_bots}', to_jsonb(rest_step.as_of));
         outcome := 'more';
       when kind = 'throttled' then null;
+      when v_next.task in ('verify_page', 'verify_show', 'verify_messages') then
+        perform sync.rest_verify_apply(rest_step.account_id, v_next.task, v_next.id, kind, null, v_answer.read_at, rest_step.as_of);
+        if kind in ('missing', 'too_large') then
+          outcome := 'refused';
+        end if;
       when v_next.task in ('read', 'show') then
         if kind = 'too_large' and v_next.task = 'read' and v_next.query like 'after=%' then
           update sync.conversation_reads as existing set walk_before_message_id = 0
@@ -252,7 +260,9 @@ begin
     v_rows_changed := 0;
     v_refused := 0;
     loop
-      v_step := sync.rest_step(v_account, v_tick_at, coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_end);
+      -- A Chatwoot that hangs costs its own share, or five seconds where many share.
+      v_step := sync.rest_step(v_account, v_tick_at, coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()),
+        least(v_end, greatest(v_share_end, pg_catalog.clock_timestamp() + interval '5 seconds')));
       if v_requests = 0 and v_step.outcome <> 'busy' then
         perform sync.begin(v_account, 'rest', v_tick_at);
       end if;

@@ -12,175 +12,15 @@
 --            and what was deleted. A small table is swept whole at every tick; a large one a piece at a time, and not at
 --            all while Postgres counts no writes to it.
 
-create function sync.database_columns() returns table (relation text, name text, absent text)
--- Nothing else is ever selected: these tables hold passwords and tokens too.
-language sql immutable security invoker set search_path = '' as $$
-  values
-    ('accounts', 'id', null), ('accounts', 'name', 'null::text'),
-    ('users', 'id', null), ('users', 'name', 'null::text'), ('users', 'display_name', 'null::text'),
-    ('users', 'email', 'null::text'),
-    ('account_users', 'account_id', null), ('account_users', 'user_id', null),
-    ('agent_bots', 'id', null), ('agent_bots', 'name', 'null::text'), ('agent_bots', 'account_id', 'null::bigint'),
-    ('teams', 'id', null), ('teams', 'account_id', null), ('teams', 'name', 'null::text'),
-    ('labels', 'account_id', null), ('labels', 'title', null),
-    ('inboxes', 'id', null), ('inboxes', 'account_id', null), ('inboxes', 'name', 'null::text'),
-    ('inboxes', 'channel_type', 'null::text'), ('inboxes', 'timezone', '''UTC'''),
-    ('inboxes', 'working_hours_enabled', 'false'), ('inboxes', 'greeting_enabled', 'false'),
-    ('inboxes', 'csat_survey_enabled', 'false'), ('inboxes', 'enable_auto_assignment', 'true'),
-    ('inboxes', 'allow_messages_after_resolved', 'true'), ('inboxes', 'lock_to_single_conversation', 'false'),
-    ('inboxes', 'created_at', 'null::timestamptz'),
-    ('working_hours', 'inbox_id', null), ('working_hours', 'day_of_week', null),
-    ('working_hours', 'closed_all_day', 'false'), ('working_hours', 'open_all_day', 'false'),
-    ('working_hours', 'open_hour', 'null::integer'), ('working_hours', 'open_minutes', 'null::integer'),
-    ('working_hours', 'close_hour', 'null::integer'), ('working_hours', 'close_minutes', 'null::integer'),
-    ('contacts', 'id', null), ('contacts', 'account_id', null), ('contacts', 'updated_at', null),
-    ('contacts', 'created_at', 'null::timestamptz'), ('contacts', 'name', 'null::text'),
-    ('contacts', 'email', 'null::text'), ('contacts', 'phone_number', 'null::text'),
-    ('contacts', 'identifier', 'null::text'), ('contacts', 'blocked', 'false'),
-    ('contacts', 'additional_attributes', '''{}''::jsonb'), ('contacts', 'custom_attributes', '''{}''::jsonb'),
-    ('contact_inboxes', 'id', null), ('contact_inboxes', 'source_id', 'null::text'),
-    ('conversations', 'id', null), ('conversations', 'account_id', null), ('conversations', 'display_id', null),
-    ('conversations', 'updated_at', null), ('conversations', 'status', null), ('conversations', 'inbox_id', null),
-    ('conversations', 'created_at', 'null::timestamptz'), ('conversations', 'contact_id', 'null::bigint'),
-    ('conversations', 'contact_inbox_id', 'null::bigint'), ('conversations', 'priority', 'null::integer'),
-    ('conversations', 'assignee_id', 'null::bigint'), ('conversations', 'assignee_agent_bot_id', 'null::bigint'),
-    ('conversations', 'team_id', 'null::bigint'), ('conversations', 'cached_label_list', 'null::text'),
-    ('conversations', 'additional_attributes', '''{}''::jsonb'), ('conversations', 'custom_attributes', '''{}''::jsonb'),
-    ('conversations', 'snoozed_until', 'null::timestamptz'), ('conversations', 'waiting_since', 'null::timestamptz'),
-    ('conversations', 'first_reply_created_at', 'null::timestamptz'),
-    ('conversations', 'agent_last_seen_at', 'null::timestamptz'),
-    ('conversations', 'contact_last_seen_at', 'null::timestamptz'),
-    ('conversations', 'last_activity_at', 'null::timestamptz'),
-    ('taggings', 'tag_id', null), ('taggings', 'taggable_type', null), ('taggings', 'taggable_id', null),
-    ('taggings', 'context', null), ('tags', 'id', null), ('tags', 'name', null),
-    ('messages', 'id', null), ('messages', 'account_id', null), ('messages', 'conversation_id', null),
-    ('messages', 'updated_at', null), ('messages', 'message_type', null),
-    ('messages', 'created_at', 'null::timestamptz'), ('messages', 'inbox_id', 'null::bigint'),
-    ('messages', 'content', 'null::text'), ('messages', 'content_type', '0'), ('messages', 'private', 'false'),
-    ('messages', 'status', 'null::integer'), ('messages', 'source_id', 'null::text'),
-    ('messages', 'content_attributes', 'null::json'), ('messages', 'additional_attributes', '''{}''::jsonb'),
-    ('messages', 'sender_type', 'null::text'), ('messages', 'sender_id', 'null::bigint'),
-    ('attachments', 'id', null), ('attachments', 'message_id', null), ('attachments', 'file_type', '0'),
-    ('attachments', 'extension', 'null::text'),
-    ('csat_survey_responses', 'id', null), ('csat_survey_responses', 'account_id', null),
-    ('csat_survey_responses', 'conversation_id', null), ('csat_survey_responses', 'message_id', null),
-    ('csat_survey_responses', 'rating', null), ('csat_survey_responses', 'updated_at', null),
-    ('csat_survey_responses', 'created_at', 'null::timestamptz'),
-    ('csat_survey_responses', 'feedback_message', 'null::text'),
-    ('reporting_events', 'id', null), ('reporting_events', 'account_id', null), ('reporting_events', 'created_at', null),
-    ('reporting_events', 'name', 'null::text'), ('reporting_events', 'conversation_id', 'null::bigint'),
-    ('reporting_events', 'inbox_id', 'null::bigint'), ('reporting_events', 'user_id', 'null::bigint'),
-    ('reporting_events', 'value', 'null::double precision'),
-    ('reporting_events', 'value_in_business_hours', 'null::double precision'),
-    ('reporting_events', 'event_start_time', 'null::timestamptz'),
-    ('reporting_events', 'event_end_time', 'null::timestamptz')
-$$;
-comment on function sync.database_columns is
-  'The columns of Chatwoot''s tables that are read, with the SQL that stands in where a version lacks one; absent is null where the table cannot be read without it.';
-
-create function sync.database_shape(source_schema text, out names jsonb, out drift jsonb, out is_foreign boolean)
--- Tables only: a view could run anything with the rights of whoever reads it.
-language sql stable security invoker set search_path = '' as $$
-  with wanted as materialized (
-    select columns.relation, columns.name, columns.absent, attributes.atttypid as type, tables.relkind,
-      bool_and(columns.absent is not null or attributes.attnum is not null) over by_relation as is_readable,
-      array_agg(columns.name) filter (where columns.absent is null and attributes.attnum is null) over by_relation
-        as indispensable
-    from sync.database_columns() as columns
-    left join pg_catalog.pg_class as tables on tables.relname = columns.relation and tables.relkind in ('r', 'p', 'f')
-      and tables.relnamespace = (select schemas.oid from pg_catalog.pg_namespace as schemas
-        where schemas.nspname = database_shape.source_schema)
-    left join pg_catalog.pg_attribute as attributes on attributes.attrelid = tables.oid
-      and attributes.attname = columns.name and attributes.attnum > 0 and not attributes.attisdropped
-    window by_relation as (partition by columns.relation)
-  ), named (name, sql) as (
-    select wanted.relation || '.' || wanted.name, case
-      when not wanted.is_readable or wanted.type is null then coalesce(wanted.absent, 'null::bigint')
-      -- Rails keeps UTC in columns without a zone.
-      when wanted.type = 'timestamp'::regtype then format('(%I.%I at time zone ''UTC'')', wanted.relation, wanted.name)
-      else format('%I.%I', wanted.relation, wanted.name) end
-    from wanted
-    union all
-    -- Stored as it is, for comparisons that an index should serve.
-    select format('stored %s.%s', wanted.relation, wanted.name), format('%I.%I', wanted.relation, wanted.name)
-    from wanted where wanted.is_readable and wanted.type in ('timestamp'::regtype, 'timestamptz'::regtype)
-    union all
-    select format('stored as %s.%s', wanted.relation, wanted.name),
-      case wanted.type when 'timestamp'::regtype then 'at time zone ''UTC''' else '' end
-    from wanted where wanted.is_readable and wanted.type in ('timestamp'::regtype, 'timestamptz'::regtype)
-    union all
-    select distinct wanted.relation, case when wanted.is_readable
-      then format('%I.%I', database_shape.source_schema, wanted.relation) else '(select where false)' end
-    from wanted
-  ), noted (note) as (
-    select distinct case
-      when wanted.relkind is null then format('table %s is missing: nothing is read of it', wanted.relation)
-      when not wanted.is_readable then format('table %s lacks %s: nothing is read of it', wanted.relation,
-        array_to_string(wanted.indispensable, ', '))
-      else format('%s.%s is missing: read as %s', wanted.relation, wanted.name,
-        regexp_replace(wanted.absent, '::.*$', '')) end
-    from wanted where not wanted.is_readable or wanted.type is null
-  )
-  select (select jsonb_object_agg(named.name, named.sql) from named),
-    (select coalesce(jsonb_agg(noted.note order by noted.note), '[]') from noted),
-    (select coalesce(bool_or(wanted.relkind = 'f'), false) from wanted)
-$$;
-comment on function sync.database_shape is
-  'What a schema holds of Chatwoot''s tables: names maps each table and column to the SQL that reads it, drift lists what is missing and how it is read instead.';
-
-create function sync.database_fill(template text, names jsonb) returns text
-language plpgsql immutable security invoker set search_path = '' as $$
-declare
-  v_sql text := database_fill.template;
-  v_name record;
-begin
-  for v_name in select pairs.key, pairs.value from jsonb_each_text(database_fill.names) as pairs loop
-    v_sql := replace(v_sql, '{' || v_name.key || '}', v_name.value);
-  end loop;
-  return v_sql;
-end
-$$;
-comment on function sync.database_fill is 'The template with each {name} replaced.';
-
-create function sync.database_attributes(value text) returns jsonb
--- Chatwoot writes JSON as a JSON string in a JSON column, used to write it plainly, and keeps what jsonb refuses (U+0000,
--- half an emoji).
-language plpgsql immutable security invoker set search_path = '' as $$
-declare
-  v_value jsonb;
-begin
-  if database_attributes.value is null or database_attributes.value in ('{}', '"{}"', '""', 'null') then
-    return '{}'::jsonb;
-  end if;
-  begin
-    v_value := database_attributes.value::jsonb;
-    if jsonb_typeof(v_value) = 'string' then
-      v_value := (v_value #>> '{}')::jsonb;
-    end if;
-  exception when data_exception or program_limit_exceeded then
-    begin
-      v_value := inbox.mend(database_attributes.value)::jsonb;
-      if jsonb_typeof(v_value) = 'string' then
-        v_value := inbox.mend(v_value #>> '{}')::jsonb;
-      end if;
-    exception when data_exception or program_limit_exceeded then
-      v_value := null;
-    end;
-  end;
-  return case when jsonb_typeof(v_value) = 'object' then v_value else '{}'::jsonb end;
-end
-$$;
-comment on function sync.database_attributes is
-  'An object from the text of a JSON column, encoded once or twice, with characters mended that jsonb cannot hold; {} for null and for what is no object.';
-
 create function sync.database_template(
-  entity text, names jsonb, is_foreign boolean,
+  entity text, names jsonb, is_foreign boolean, is_careful boolean,
   out relation text, out key text, out source text, out known text, out fields jsonb, out extras text
 )
 -- Everything in braces is replaced: {table}, {table.column}, and {match column} by the choice of rows.
--- Beside each row stands what belongs to it. In this database it is looked up row by row, which `offset 0` holds the
--- planner to: without statistics it would read whole tables for each batch. From another database it comes as joins and
--- groups, which are sent there whole.
+-- The account is compared as a sum, so that no index of it is taken for a better way than the key: one customer's rows
+-- may be all there are. What belongs to a row is looked up row by row in this database, which `offset 0` holds the
+-- planner to, as without statistics it would read whole tables for each batch; from another database it comes as joins
+-- and groups, which are sent there whole.
 language plpgsql immutable security invoker set search_path = '' as $$
 declare
   v_fence text := case when database_template.is_foreign then '' else 'offset 0' end;
@@ -195,7 +35,7 @@ begin
     when 'contacts' then
       relation := 'contacts';
       key := '{contacts.id}';
-      source := '{contacts} as contacts where {match contacts.id} and {contacts.account_id} = $1';
+      source := '{contacts} as contacts where {match contacts.id} and {contacts.account_id} + 0 = $1';
       fields := jsonb_build_object('account_id', '$1', 'contact_id', '{contacts.id}', 'name', '{contacts.name}',
         'email', '{contacts.email}', 'phone_number', '{contacts.phone_number}', 'identifier', '{contacts.identifier}',
         'blocked', 'coalesce({contacts.blocked}, false)',
@@ -230,7 +70,7 @@ begin
             and {taggings.context} = ''labels'') as tagged' end
         || ' where {match conversations.display_id} and {conversations.account_id} = $1';
       known := '{conversations.status} between 0 and 3 and {conversations.display_id} > 0';
-      extras := 'array_agg(distinct {conversations.contact_id}), null::bigint[], null::bigint[]';
+      extras := 'array_agg({conversations.contact_id}), null::bigint[], null::bigint[]';
       fields := jsonb_build_object('account_id', '$1', 'display_id', '{conversations.display_id}',
         'database_id', '{conversations.id}', 'inbox_id', '{conversations.inbox_id}',
         'contact_id', '{conversations.contact_id}', 'channel', 'place.channel',
@@ -258,29 +98,30 @@ begin
     when 'messages' then
       relation := 'messages';
       key := '{messages.id}';
-      source := '{messages} as messages ' || format(v_conversation, '{messages.conversation_id}')
-        || case when database_template.is_foreign then ' left join (
+      -- Few messages have files: those of the batch are collected once, for each to look up its own.
+      source := '(select jsonb_object_agg(attached.message_id, attached.files) as files from (
           select {attachments.message_id} as message_id, jsonb_agg(jsonb_build_object(''id'', {attachments.id},
-            ''file_type'', {attachments.file_type}, ''extension'', nullif({attachments.extension}, ''''))) as list
+            ''file_type'', coalesce((array[''image'', ''audio'', ''video'', ''file'', ''location'', ''fallback'', ''share'',
+              ''story_mention'', ''contact'', ''ig_reel'', ''ig_post'', ''ig_story'', ''embed''])
+              [1 + {attachments.file_type}], ''unknown_'' || {attachments.file_type}),
+            ''extension'', nullif({attachments.extension}, '''')) order by {attachments.id}) as files
           from {attachments} as attachments where {match attachments.message_id} group by {attachments.message_id}
-        ) as files on files.message_id = {messages.id}'
-        else ' cross join lateral (select jsonb_agg(jsonb_build_object(''id'', {attachments.id},
-            ''file_type'', {attachments.file_type}, ''extension'', nullif({attachments.extension}, ''''))) as list
-          from {attachments} as attachments where {attachments.message_id} = {messages.id}) as files' end
-        || ' where {match messages.id} and {messages.account_id} = $1';
+        ) as attached) as shelf cross join {messages} as messages '
+        || format(v_conversation, '{messages.conversation_id}')
+        || ' where {match messages.id} and {messages.account_id} + 0 = $1';
       known := '{messages.message_type} between 0 and 3 and parent.display_id is not null';
-      extras := 'array_agg(distinct parent.display_id),
-        array_agg(distinct {messages.sender_id}) filter (where {messages.sender_type} = ''User''),
-        array_agg(distinct {messages.sender_id}) filter (where {messages.sender_type} = ''AgentBot'')';
+      extras := 'array_agg(parent.display_id),
+        array_agg({messages.sender_id}) filter (where {messages.sender_type} = ''User''),
+        array_agg({messages.sender_id}) filter (where {messages.sender_type} = ''AgentBot'')';
       fields := jsonb_build_object('account_id', '$1', 'message_id', '{messages.id}',
         'conversation_display_id', 'parent.display_id', 'inbox_id', '{messages.inbox_id}',
         'message_type', '(array[''incoming'', ''outgoing'', ''activity'', ''template''])[1 + {messages.message_type}]',
         'content_type', 'coalesce((array[''text'', ''input_text'', ''input_textarea'', ''input_email'', ''input_select'',
           ''cards'', ''form'', ''article'', ''incoming_email'', ''input_csat'', ''integrations'', ''sticker'',
           ''voice_call''])[1 + {messages.content_type}], ''unknown_'' || {messages.content_type})',
+        -- Called only where it would change something, as a call is dear.
         'content', 'case when {messages.content_type} = 9 then chatwoot.canonical_text(regexp_replace({messages.content},
             ''\s*https?://\S+/survey/responses/[0-9a-f-]{36}\s*$'', ''''))
-          -- A call is dear, and this is where it would change something.
           when position(E''\n'' in {messages.content}) > 0 or position(E''\r'' in {messages.content}) > 0
           then chatwoot.canonical_text({messages.content}) else {messages.content} end',
         'private', 'coalesce({messages.private}, false)',
@@ -290,24 +131,27 @@ begin
             ''::'', ''_'')), 50), '''') end end',
         'sender_id', 'case when {messages.sender_type} <> '''' then {messages.sender_id} end',
         'source_id', '{messages.source_id}',
-        'attachments', 'case when files.list is null then ''[]'' else sync.database_attachments(files.list) end',
-        'content_attributes', 'case when {messages.content_attributes} is null then ''{}''
-          else sync.database_attributes({messages.content_attributes}::text) end',
+        'attachments', 'coalesce(shelf.files -> {messages.id}::text, ''[]'')',
+        'content_attributes', 'case when {messages.content_attributes} is null then ''{}'''
+          -- At once for nearly all; one that jsonb refuses fails the batch, which is then read again with care.
+          || case when database_template.is_careful then '' else ' when {messages.content_attributes} #>> ''{}'' like ''{%''
+            then ({messages.content_attributes} #>> ''{}'')::jsonb' end
+          || ' else sync.database_attributes({messages.content_attributes}::text) end',
         'additional_attributes', 'coalesce({messages.additional_attributes}, ''{}'')',
         'created_at', '{messages.created_at}',
         'delivery_status', '(array[''sent'', ''delivered'', ''read'', ''failed''])[1 + {messages.status}]',
         'delivery_status_at', '{messages.updated_at}',
         -- Chatwoot keeps the row of a deleted message, and says so in its attributes.
-        'deleted_at', 'case when {messages.content_attributes}::text like ''%deleted%''
-          and sync.database_attributes({messages.content_attributes}::text) ->> ''deleted'' = ''true''
-          then {messages.updated_at} end',
+        'deleted_at', 'case when {messages.content_attributes}::text like ''%deleted%'' then
+          case when sync.database_attributes({messages.content_attributes}::text) ->> ''deleted'' = ''true''
+            then {messages.updated_at} end end',
         'version_at', '{messages.updated_at}');
     when 'csat_responses' then
       relation := 'csat_survey_responses';
       key := '{csat_survey_responses.id}';
       source := '{csat_survey_responses} as csat_survey_responses '
         || format(v_conversation, '{csat_survey_responses.conversation_id}')
-        || ' where {match csat_survey_responses.id} and {csat_survey_responses.account_id} = $1';
+        || ' where {match csat_survey_responses.id} and {csat_survey_responses.account_id} + 0 = $1';
       known := '{csat_survey_responses.rating} between 1 and 5 and parent.display_id is not null and exists (
         select from chatwoot.messages as mirrored
         where mirrored.account_id = $1 and mirrored.message_id = {csat_survey_responses.message_id})';
@@ -320,7 +164,7 @@ begin
       key := '{reporting_events.id}';
       source := '{reporting_events} as reporting_events '
         || format(v_conversation, '{reporting_events.conversation_id}')
-        || ' where {match reporting_events.id} and {reporting_events.account_id} = $1';
+        || ' where {match reporting_events.id} and {reporting_events.account_id} + 0 = $1';
       fields := jsonb_build_object('account_id', '$1', 'event_id', '{reporting_events.id}',
         'name', '{reporting_events.name}', 'conversation_display_id', 'parent.display_id',
         'inbox_id', '{reporting_events.inbox_id}', 'user_id', '{reporting_events.user_id}',
@@ -332,27 +176,17 @@ end
 $$;
 comment on function sync.database_template is 'How the rows of one table of the mirror are read from Chatwoot''s tables, as templates.';
 
-create function sync.database_attachments(attachments jsonb) returns jsonb
-language plpgsql immutable security invoker set search_path = '' as $$
-begin
-  return (
-    select jsonb_agg(files.file || jsonb_build_object('file_type', coalesce((array['image', 'audio', 'video', 'file',
-        'location', 'fallback', 'share', 'story_mention', 'contact', 'ig_reel', 'ig_post', 'ig_story', 'embed'])
-        [1 + (files.file ->> 'file_type')::integer], 'unknown_' || (files.file ->> 'file_type')))
-      order by (files.file ->> 'id')::bigint)
-    from jsonb_array_elements(database_attachments.attachments) as files (file));
-end
-$$;
-comment on function sync.database_attachments is 'Attachments with the name of their type in place of its number, by id.';
-
-create function sync.database_statement(entity text, names jsonb, is_foreign boolean, is_by_key boolean) returns text
+create function sync.database_statement(
+  entity text, names jsonb, is_foreign boolean, is_by_key boolean, is_careful boolean default false
+) returns text
 -- $1 is the account; rows are those with a key above $2 and up to $3, or those whose key is in $4.
 language plpgsql stable security invoker set search_path = '' as $$
 declare
   v_parts record;
   v_match text := case when database_statement.is_by_key then '\1 = any ($4)' else '(\1 > $2 and \1 <= $3)' end;
 begin
-  v_parts := sync.database_template(database_statement.entity, database_statement.names, database_statement.is_foreign);
+  v_parts := sync.database_template(database_statement.entity, database_statement.names, database_statement.is_foreign,
+    database_statement.is_careful);
   return sync.database_fill(
     regexp_replace(
       format('select array_agg(row(%s)::chatwoot.%I) filter (where %s), array_agg(%s), %s from %s',
@@ -430,7 +264,7 @@ begin
   v_plan := jsonb_build_object('source_schema', database_plan.source_schema, 'drift', v_shape.drift,
     'is_foreign', v_shape.is_foreign, 'entities', '{}'::jsonb, 'lists', '{}'::jsonb);
   foreach v_entity in array array['contacts', 'conversations', 'messages', 'csat_responses', 'reporting_events'] loop
-    v_parts := sync.database_template(v_entity, v_names, v_shape.is_foreign);
+    v_parts := sync.database_template(v_entity, v_names, v_shape.is_foreign, false);
     continue when v_names ->> v_parts.relation = v_missing
       or (v_entity = 'messages' and not v_plan -> 'entities' ? 'conversations')
       or (v_entity = 'csat_responses' and not v_plan -> 'entities' ? 'messages');
@@ -441,6 +275,10 @@ begin
     v_plan := jsonb_set(v_plan, array['entities', v_entity], jsonb_strip_nulls(jsonb_build_object(
       'by_range', sync.database_statement(v_entity, v_names, v_shape.is_foreign, false),
       'by_key', sync.database_statement(v_entity, v_names, v_shape.is_foreign, true),
+      'by_range_with_care', case when v_entity = 'messages' then
+        sync.database_statement(v_entity, v_names, v_shape.is_foreign, false, true) end,
+      'by_key_with_care', case when v_entity = 'messages' then
+        sync.database_statement(v_entity, v_names, v_shape.is_foreign, true, true) end,
       'next', sync.database_fill(format(
         'select coalesce(max(ahead.key) filter (where ahead.before < 2000000), $2),
           count(*) < $3 and coalesce(bool_and(ahead.before < 2000000), true)
@@ -529,8 +367,9 @@ returns bigint
 -- Who wrote or was assigned but has left: no list of the account shows them any more.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  v_statement text := database_agents.plan -> 'lists' ->> case database_agents.kind when 'user' then 'former user' else 'agent_bot' end;
-  v_unknown bigint[] := array(select asked.id from unnest(database_agents.ids) as asked (id)
+  v_statement text := database_agents.plan -> 'lists'
+    ->> case database_agents.kind when 'user' then 'former user' else 'agent_bot' end;
+  v_unknown bigint[] := array(select asked.id from (select distinct unnest(database_agents.ids) as id) as asked
     where asked.id > 0 and not exists (select from chatwoot.agents as existing
       where existing.account_id = database_agents.account_id and existing.kind = database_agents.kind
         and existing.agent_id = asked.id));
@@ -606,19 +445,26 @@ begin
       end if;
       skipped := coalesce(cardinality(seen), 0) - coalesce(cardinality(v_conversations), 0);
     when 'messages' then
-      execute v_statement into v_messages, seen, v_parents, v_users, v_bots
-        using account_id, after_key, upto_key, keys;
+      begin
+        execute v_statement into v_messages, seen, v_parents, v_users, v_bots
+          using account_id, after_key, upto_key, keys;
+      exception when data_exception or program_limit_exceeded then
+        execute database_read.plan #>> array['entities', 'messages',
+            case when database_read.keys is null then 'by_range_with_care' else 'by_key_with_care' end]
+          into v_messages, seen, v_parents, v_users, v_bots using account_id, after_key, upto_key, keys;
+      end;
       if v_messages is not null then
-        rows_changed := sync.database_agents(database_read.plan, database_read.account_id, 'user', v_users, database_read.read_at)
+        rows_changed :=
+          sync.database_agents(database_read.plan, database_read.account_id, 'user', v_users, database_read.read_at)
           + sync.database_agents(database_read.plan, database_read.account_id, 'agent_bot', v_bots, database_read.read_at);
         -- The newest messages tell which conversations have changed as well.
-        v_parents := array(select asked.id from unnest(v_parents) as asked (id)
+        v_parents := array(select asked.id from (select distinct unnest(v_parents) as id) as asked
           where asked.id is not null and (database_read.is_following or not exists (
             select from chatwoot.conversations as existing
             where existing.account_id = database_read.account_id and existing.display_id = asked.id)));
         if v_parents <> '{}' then
-          v_read := sync.database_read(database_read.plan, 'conversations', database_read.account_id, null, null, v_parents,
-            database_read.read_at, database_read.is_following);
+          v_read := sync.database_read(database_read.plan, 'conversations', database_read.account_id, null, null,
+            v_parents, database_read.read_at, database_read.is_following);
           rows_read := v_read.rows_read;
           rows_changed := rows_changed + v_read.rows_changed;
           if cardinality(v_read.seen) is distinct from cardinality(v_parents) or exists (
@@ -673,8 +519,10 @@ declare
     when 'user' then array(select existing.agent_id from chatwoot.agents as existing
       where existing.account_id = database_list.account_id and existing.kind = 'user' and existing.deleted_at is null)
     else '{}'::bigint[] end;
-  v_target constant text := case database_list.list when 'inboxes' then 'inbox' when 'teams' then 'team' else database_list.list end;
-  v_table constant regclass := 'chatwoot.' || case when database_list.list in ('user', 'agent_bot') then 'agents' else database_list.list end;
+  v_target constant text := case database_list.list when 'inboxes' then 'inbox' when 'teams' then 'team'
+    else database_list.list end;
+  v_table constant regclass := 'chatwoot.' || case when database_list.list in ('user', 'agent_bot') then 'agents'
+    else database_list.list end;
   v_found jsonb;
   v_key jsonb;
   v_row record;

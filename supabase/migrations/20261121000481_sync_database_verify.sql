@@ -1,13 +1,15 @@
 -- The proof, for the database door: a day's conversations, with their contacts and messages, read from Chatwoot's tables
 -- and handed to the comparison.
 
-create function sync.database_facts(plan jsonb, entity text, account_id bigint, keys bigint[], out ids bigint[], out facts jsonb[])
+create function sync.database_facts(
+  plan jsonb, entity text, account_id bigint, keys bigint[], out ids bigint[], out facts jsonb[]
+)
 language plpgsql stable security invoker set search_path = '' as $$
 begin
   execute format('select array_agg((to_jsonb(told) ->> %L)::bigint), array_agg(to_jsonb(told))
     from (%s) as answer (given, seen, parents, users, bots) cross join lateral unnest(answer.given) as told',
     case entity when 'contacts' then 'contact_id' when 'conversations' then 'display_id' else 'message_id' end,
-    plan #>> array['entities', entity, 'by_key'])
+    coalesce(plan #>> array['entities', entity, 'by_key_with_care'], plan #>> array['entities', entity, 'by_key']))
   into ids, facts using account_id, null::bigint, null::bigint, keys;
   ids := coalesce(ids, '{}');
   facts := coalesce(facts, '{}');
@@ -16,7 +18,8 @@ $$;
 comment on function sync.database_facts is 'Canonical rows of these keys, as JSON, straight from Chatwoot''s tables.';
 
 create function sync.database_compare(
-  plan jsonb, account_id bigint, verification_id bigint, day date, entity text, keys bigint[], mirror_ids bigint[], as_of timestamptz
+  plan jsonb, account_id bigint, verification_id bigint, day date, entity text, keys bigint[], mirror_ids bigint[],
+  as_of timestamptz
 ) returns void
 language plpgsql volatile security invoker set search_path = '' as $$
 declare

@@ -10,7 +10,7 @@ import { deliverBadly, differences, setSource, source, tick } from "./sync-datab
 const START = new Date("2026-11-20T07:00:00Z");
 const later = (instant: Date, seconds: number) => new Date(instant.getTime() + seconds * 1000);
 
-async function play(events: Generator<ChatwootEvent>, most = Infinity): Promise<ChatwootEvent[]> {
+function play(events: Generator<ChatwootEvent>, most = Infinity): ChatwootEvent[] {
   const drawn: ChatwootEvent[] = [];
   while (drawn.length < most) {
     const { value, done } = events.next();
@@ -45,7 +45,7 @@ test("a history is read in one tick, changes in the next, and a third writes not
     silentChanges: true,
     installation: memory.installation,
   });
-  const first = await play(events, 1000);
+  const first = play(events, 1000);
   await memory.save();
   await setSource(client);
 
@@ -55,7 +55,7 @@ test("a history is read in one tick, changes in the next, and a third writes not
   expect(await source(client)).toMatchObject({ problem: null, backfill: null, backfill_finished_at: noon });
   expect(await differences(client, installation.finalState("database"))).toEqual([]);
 
-  const second = await play(events);
+  const second = play(events);
   await memory.save();
   const evening = later(second.at(-1)!.at, 60);
   await tick(client, evening);
@@ -95,7 +95,7 @@ for (const [index, seed] of seeds.entries()) {
     await setSource(client);
     let now = START;
     while (true) {
-      const drawn = await play(events, 300);
+      const drawn = play(events, 300);
       if (drawn.length === 0) break;
       now = later(drawn.at(-1)!.at, 30);
       expect(await deliverBadly(client, drawn, { seed })).toBeGreaterThan(0);
