@@ -221,13 +221,13 @@ create table chatwoot.messages (
   version_at timestamptz not null,
   field_versions jsonb,
   constraint messages_pkey primary key (account_id, message_id),
-  constraint messages_conversation_fkey foreign key (conversation_display_id, account_id)
-    references chatwoot.conversations (display_id, account_id),
   constraint messages_message_id_positive check (message_id > 0),
   constraint messages_message_type_known check (message_type in ('incoming', 'outgoing', 'activity', 'template')),
   constraint messages_sender_whole check ((sender_kind is null) = (sender_id is null)),
   constraint messages_sender_kind_bounded check (length(sender_kind) between 1 and 50)
 );
+-- No foreign key to the conversation: checked row by row it would cost a back-fill a third of its time, and Chatwoot has
+-- none to keep either. Every door merges the conversation first.
 comment on table chatwoot.messages is 'Messages and private notes.';
 comment on column chatwoot.messages.message_id is 'Chatwoot''s message id.';
 comment on column chatwoot.messages.conversation_display_id is 'The conversation it belongs to.';
@@ -259,8 +259,6 @@ create table chatwoot.csat_responses (
   version_at timestamptz not null,
   field_versions jsonb,
   constraint csat_responses_pkey primary key (account_id, message_id),
-  constraint csat_responses_message_fkey foreign key (account_id, message_id)
-    references chatwoot.messages (account_id, message_id),
   constraint csat_responses_rating_known check (rating between 1 and 5)
 );
 comment on table chatwoot.csat_responses is 'Answers of customers to satisfaction surveys, one a survey message.';

@@ -303,8 +303,8 @@ comment on function chatwoot.revive is
   'Takes back that a conversation, contact, inbox, team or user is deleted, since the source showed it at seen_at; true when that is news.';
 
 -- What is merged by the thousand as well as one by one is merged in sets. Each element is a whole record: every column of
--- it is said. A webhook's version is in version_at as it stands; what was read on purpose gives read_at as well, when it
--- was read, and then a row that already says the same is not written again.
+-- it is said. A webhook's version is in version_at as it stands. What was read on purpose gives its updated_at there, and
+-- read_at, when it was read; then a row that already says the same is not written again.
 
 create function chatwoot.read_version(updated_at timestamptz, read_at timestamptz) returns timestamptz
 -- Some changes in Chatwoot move no updated_at. A microsecond for each second that had passed puts a reading above a
@@ -319,36 +319,60 @@ $$;
 comment on function chatwoot.read_version is
   'The version of a record of this updated_at that was read on purpose at read_at: a microsecond later for each second between.';
 
+create function chatwoot.least_version(version_at timestamptz, read_at timestamptz) returns timestamptz
+language plpgsql stable security invoker set search_path = '' as $$
+begin
+  return case when least_version.read_at is null then least_version.version_at
+    else least_version.version_at - interval '1 millisecond' - interval '1 microsecond'
+      * (2 + least(greatest(1.000002 * extract(epoch from least_version.read_at - least_version.version_at), 0), 1e9)) end;
+end
+$$;
+comment on function chatwoot.least_version is
+  'The updated_at behind a version of read_version, or up to a few milliseconds less, as webhooks show no finer; without read_at the version itself.';
+
 create function chatwoot.merge_contacts(given chatwoot.contacts[], read_at timestamptz default null) returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  v_changed bigint;
-  v_left chatwoot.contacts[];
+  v_told chatwoot.contacts[] := merge_contacts.given;
+  v_added bigint := 0;
+  v_changed bigint := 0;
   v_row chatwoot.contacts;
   v_is_changed boolean;
 begin
-  with fresh as materialized (
-    select distinct on (told.account_id, told.contact_id)
-      told.account_id, told.contact_id, told.name, told.email, told.phone_number, told.identifier, told.blocked,
-      told.additional_attributes, told.custom_attributes, null::timestamptz as deleted_at,
-      versions.version_at, null::jsonb as field_versions
-    from unnest(merge_contacts.given) as told
-    cross join lateral (select case when merge_contacts.read_at is null then told.version_at
-      else chatwoot.read_version(told.version_at, merge_contacts.read_at) end as version_at offset 0) as versions
-    left join chatwoot.contacts as existing
-      on existing.account_id = told.account_id and existing.contact_id = told.contact_id
-    where existing.contact_id is null or existing.field_versions is not null
-      or existing.deleted_at < merge_contacts.read_at
-      or (existing.version_at < told.version_at and merge_contacts.read_at is null)
-      or existing.version_at < date_trunc('milliseconds', told.version_at)
-      or (existing.version_at <= versions.version_at
-        and (existing.name, existing.email, existing.phone_number, existing.identifier, existing.blocked,
-          existing.additional_attributes, existing.custom_attributes)
-        is distinct from (told.name, told.email, told.phone_number, told.identifier, told.blocked,
-          told.additional_attributes, told.custom_attributes))
-    order by told.account_id, told.contact_id, told.version_at desc
-  ), merged as (
-    insert into chatwoot.contacts as rows select fresh.* from fresh
+  if merge_contacts.read_at is not null then
+    v_told := array(select row(told.account_id, told.contact_id, told.name, told.email, told.phone_number,
+      told.identifier, told.blocked, told.additional_attributes, told.custom_attributes, null,
+      chatwoot.read_version(told.version_at, merge_contacts.read_at), null)::chatwoot.contacts
+      from unnest(merge_contacts.given) as told);
+    -- Most of a history is not known yet, and this is the quick way in.
+    insert into chatwoot.contacts select told.* from unnest(v_told) as told on conflict do nothing;
+    get diagnostics v_added = row_count;
+    if v_added = cardinality(v_told) then
+      return v_added;
+    end if;
+  end if;
+  -- Twice the question what is news: before, of what was read, so that nothing known is written; and after, for what is
+  -- no newer as a whole but may be in part.
+  for v_round in 1..2 loop
+    if v_round = 2 or merge_contacts.read_at is not null then
+      v_told := array(
+        select distinct on (told.account_id, told.contact_id) row(told.*)::chatwoot.contacts
+        from unnest(v_told) as told
+        left join chatwoot.contacts as existing
+          on existing.account_id = told.account_id and existing.contact_id = told.contact_id
+        where existing.contact_id is null or existing.field_versions is not null
+          or existing.deleted_at < merge_contacts.read_at
+          or existing.version_at < chatwoot.least_version(told.version_at, merge_contacts.read_at)
+          or (existing.version_at <= told.version_at
+            and (existing.name, existing.email, existing.phone_number, existing.identifier, existing.blocked,
+              existing.additional_attributes, existing.custom_attributes)
+            is distinct from (told.name, told.email, told.phone_number, told.identifier, told.blocked,
+              told.additional_attributes, told.custom_attributes))
+        order by told.account_id, told.contact_id, told.version_at desc);
+      exit when v_told = '{}';
+    end if;
+    exit when v_round = 2;
+    insert into chatwoot.contacts as rows select told.* from unnest(v_told) as told
     on conflict on constraint contacts_pkey do update set
       name = excluded.name, email = excluded.email, phone_number = excluded.phone_number,
       identifier = excluded.identifier, blocked = excluded.blocked,
@@ -356,22 +380,20 @@ begin
       deleted_at = case when rows.deleted_at >= coalesce(merge_contacts.read_at, excluded.version_at)
         then rows.deleted_at end,
       version_at = excluded.version_at, field_versions = null
-    where excluded.version_at > rows.version_at
-    returning rows.account_id, rows.contact_id
-  )
-  select count(merged.contact_id),
-    array_agg(row(fresh.*)::chatwoot.contacts order by fresh.account_id, fresh.contact_id)
-      filter (where merged.contact_id is null)
-  into v_changed, v_left
-  from fresh left join merged using (account_id, contact_id);
-  foreach v_row in array coalesce(v_left, '{}'::chatwoot.contacts[]) loop
+    where excluded.version_at > rows.version_at;
+    get diagnostics v_changed = row_count;
+    if v_changed = cardinality(v_told) then
+      return v_added + v_changed;
+    end if;
+  end loop;
+  foreach v_row in array v_told loop
     v_is_changed := chatwoot.merge_fields('chatwoot.contacts',
       jsonb_build_object('account_id', v_row.account_id, 'contact_id', v_row.contact_id),
       to_jsonb(v_row) - array['account_id', 'contact_id', 'deleted_at', 'version_at', 'field_versions'], v_row.version_at);
     v_is_changed := chatwoot.revive('contact', v_row.account_id, v_row.contact_id, merge_contacts.read_at) or v_is_changed;
     v_changed := v_changed + v_is_changed::integer;
   end loop;
-  return v_changed;
+  return v_added + v_changed;
 end
 $$;
 comment on function chatwoot.merge_contacts is
@@ -399,44 +421,56 @@ create function chatwoot.merge_conversations(given chatwoot.conversations[], rea
 returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  v_changed bigint;
-  v_left chatwoot.conversations[];
+  v_told chatwoot.conversations[] := merge_conversations.given;
+  v_added bigint := 0;
+  v_changed bigint := 0;
   v_row chatwoot.conversations;
   v_is_changed boolean;
 begin
-  with fresh as materialized (
-    select distinct on (told.account_id, told.display_id)
-      told.account_id, told.display_id, told.database_id, told.inbox_id, told.contact_id, told.channel, told.status,
-      told.priority, told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
-      told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
-      told.first_reply_created_at, told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at,
-      told.created_at, null::timestamptz as deleted_at,
-      versions.version_at, null::jsonb as field_versions
-    from unnest(merge_conversations.given) as told
-    cross join lateral (select case when merge_conversations.read_at is null then told.version_at
-      else chatwoot.read_version(told.version_at, merge_conversations.read_at) end as version_at offset 0) as versions
-    left join chatwoot.conversations as existing
-      on existing.account_id = told.account_id and existing.display_id = told.display_id
-    where existing.display_id is null or existing.field_versions is not null
-      or existing.deleted_at < merge_conversations.read_at
-      or (existing.version_at < told.version_at and merge_conversations.read_at is null)
-      or existing.version_at < date_trunc('milliseconds', told.version_at)
-      or existing.database_id is distinct from coalesce(told.database_id, existing.database_id)
-      or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
-      or coalesce(existing.first_reply_created_at < told.first_reply_created_at,
-        told.first_reply_created_at is not null and existing.first_reply_created_at is null)
-      or (existing.version_at <= versions.version_at
-        and (existing.inbox_id, existing.contact_id, existing.channel, existing.status, existing.priority,
-          existing.assignee_kind, existing.assignee_id, existing.team_id, existing.labels, existing.contact_source_id,
-          existing.additional_attributes, existing.custom_attributes, existing.snoozed_until, existing.waiting_since,
-          existing.agent_last_seen_at, existing.contact_last_seen_at, existing.last_activity_at)
-        is distinct from (told.inbox_id, told.contact_id, told.channel, told.status, told.priority,
-          told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
-          told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
-          told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at))
-    order by told.account_id, told.display_id, told.version_at desc
-  ), merged as (
-    insert into chatwoot.conversations as rows select fresh.* from fresh
+  if merge_conversations.read_at is not null then
+    v_told := array(select row(told.account_id, told.display_id, told.database_id, told.inbox_id, told.contact_id,
+      told.channel, told.status, told.priority, told.assignee_kind, told.assignee_id, told.team_id, told.labels,
+      told.contact_source_id, told.additional_attributes, told.custom_attributes, told.snoozed_until,
+      told.waiting_since, told.first_reply_created_at, told.agent_last_seen_at, told.contact_last_seen_at,
+      told.last_activity_at, told.created_at, null,
+      chatwoot.read_version(told.version_at, merge_conversations.read_at), null)::chatwoot.conversations
+      from unnest(merge_conversations.given) as told);
+    insert into chatwoot.conversations select told.* from unnest(v_told) as told on conflict do nothing;
+    get diagnostics v_added = row_count;
+    if v_added = cardinality(v_told) then
+      return v_added;
+    end if;
+  end if;
+  -- Twice the question what is news: before, of what was read, so that nothing known is written; and after, for what is
+  -- no newer as a whole but may be in part.
+  for v_round in 1..2 loop
+    if v_round = 2 or merge_conversations.read_at is not null then
+      v_told := array(
+        select distinct on (told.account_id, told.display_id) row(told.*)::chatwoot.conversations
+        from unnest(v_told) as told
+        left join chatwoot.conversations as existing
+          on existing.account_id = told.account_id and existing.display_id = told.display_id
+        where existing.display_id is null or existing.field_versions is not null
+          or existing.deleted_at < merge_conversations.read_at
+          or existing.version_at < chatwoot.least_version(told.version_at, merge_conversations.read_at)
+          or existing.database_id is distinct from coalesce(told.database_id, existing.database_id)
+          or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
+          or coalesce(existing.first_reply_created_at < told.first_reply_created_at,
+            told.first_reply_created_at is not null and existing.first_reply_created_at is null)
+          or (existing.version_at <= told.version_at
+            and (existing.inbox_id, existing.contact_id, existing.channel, existing.status, existing.priority,
+              existing.assignee_kind, existing.assignee_id, existing.team_id, existing.labels, existing.contact_source_id,
+              existing.additional_attributes, existing.custom_attributes, existing.snoozed_until, existing.waiting_since,
+              existing.agent_last_seen_at, existing.contact_last_seen_at, existing.last_activity_at)
+            is distinct from (told.inbox_id, told.contact_id, told.channel, told.status, told.priority,
+              told.assignee_kind, told.assignee_id, told.team_id, told.labels, told.contact_source_id,
+              told.additional_attributes, told.custom_attributes, told.snoozed_until, told.waiting_since,
+              told.agent_last_seen_at, told.contact_last_seen_at, told.last_activity_at))
+        order by told.account_id, told.display_id, told.version_at desc);
+      exit when v_told = '{}';
+    end if;
+    exit when v_round = 2;
+    insert into chatwoot.conversations as rows select told.* from unnest(v_told) as told
     on conflict on constraint conversations_pkey do update set
       database_id = coalesce(rows.database_id, excluded.database_id), inbox_id = excluded.inbox_id,
       contact_id = excluded.contact_id, channel = excluded.channel, status = excluded.status,
@@ -450,15 +484,13 @@ begin
       deleted_at = case when rows.deleted_at >= coalesce(merge_conversations.read_at, excluded.version_at)
         then rows.deleted_at end,
       version_at = excluded.version_at, field_versions = null
-    where excluded.version_at > rows.version_at
-    returning rows.account_id, rows.display_id
-  )
-  select count(merged.display_id),
-    array_agg(row(fresh.*)::chatwoot.conversations order by fresh.account_id, fresh.display_id)
-      filter (where merged.display_id is null)
-  into v_changed, v_left
-  from fresh left join merged using (account_id, display_id);
-  foreach v_row in array coalesce(v_left, '{}'::chatwoot.conversations[]) loop
+    where excluded.version_at > rows.version_at;
+    get diagnostics v_changed = row_count;
+    if v_changed = cardinality(v_told) then
+      return v_added + v_changed;
+    end if;
+  end loop;
+  foreach v_row in array v_told loop
     update chatwoot.conversations as existing set database_id = v_row.database_id
     where existing.account_id = v_row.account_id and existing.display_id = v_row.display_id
       and existing.database_id is null and v_row.database_id is not null;
@@ -469,7 +501,7 @@ begin
     v_is_changed := chatwoot.revive('conversation', v_row.account_id, v_row.display_id, merge_conversations.read_at) or v_is_changed;
     v_changed := v_changed + v_is_changed::integer;
   end loop;
-  return v_changed;
+  return v_added + v_changed;
 end
 $$;
 comment on function chatwoot.merge_conversations is
@@ -527,48 +559,56 @@ comment on function chatwoot.merge_delivery_status is
 create function chatwoot.merge_messages(given chatwoot.messages[], read_at timestamptz default null) returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  v_changed bigint;
-  v_left chatwoot.messages[];
+  v_told chatwoot.messages[] := merge_messages.given;
+  v_added bigint := 0;
+  v_changed bigint := 0;
   v_row chatwoot.messages;
   v_is_changed boolean;
 begin
-  with fresh as materialized (
-    select distinct on (told.account_id, told.message_id)
-      told.account_id, told.message_id, told.conversation_display_id, told.inbox_id, told.message_type,
-      told.content_type, told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
-      told.content_attributes, told.additional_attributes, told.created_at,
-      case when told.delivery_status_at is not null then told.delivery_status end as delivery_status,
-      told.delivery_status_at, told.deleted_at, versions.version_at, null::jsonb as field_versions
-    from unnest(merge_messages.given) as told
-    cross join lateral (
-      select case when merge_messages.read_at is null then told.version_at
-          else chatwoot.read_version(told.version_at, merge_messages.read_at) end
-        -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
-        + case when told.deleted_at is not null then interval '1000 years' else interval '0' end as version_at
-      offset 0
-    ) as versions
-    left join chatwoot.messages as existing
-      on existing.account_id = told.account_id and existing.message_id = told.message_id
-    where existing.message_id is null or existing.field_versions is not null
-      or (existing.version_at < versions.version_at and merge_messages.read_at is null)
-      or existing.version_at < date_trunc('milliseconds', told.version_at)
-      or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
-      or coalesce(existing.delivery_status_at < case when merge_messages.read_at is null then told.delivery_status_at
-          else date_trunc('milliseconds', told.delivery_status_at) end,
-        told.delivery_status_at is not null and existing.delivery_status_at is null)
-      or (existing.delivery_status_at <= told.delivery_status_at
-        and existing.delivery_status is distinct from told.delivery_status)
-      or coalesce(told.deleted_at < existing.deleted_at, told.deleted_at is not null and existing.deleted_at is null)
-      or (existing.version_at <= versions.version_at
-        and (existing.conversation_display_id, existing.inbox_id, existing.message_type, existing.content_type,
-          existing.content, existing.private, existing.sender_kind, existing.sender_id, existing.source_id,
-          existing.attachments, existing.content_attributes, existing.additional_attributes)
-        is distinct from (told.conversation_display_id, told.inbox_id, told.message_type, told.content_type,
-          told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
-          told.content_attributes, told.additional_attributes))
-    order by told.account_id, told.message_id, told.version_at desc
-  ), merged as (
-    insert into chatwoot.messages as rows select fresh.* from fresh
+  if merge_messages.read_at is not null then
+    v_told := array(select row(told.account_id, told.message_id, told.conversation_display_id, told.inbox_id,
+      told.message_type, told.content_type, told.content, told.private, told.sender_kind, told.sender_id,
+      told.source_id, told.attachments, told.content_attributes, told.additional_attributes, told.created_at,
+      told.delivery_status, told.delivery_status_at, told.deleted_at,
+      chatwoot.read_version(told.version_at, merge_messages.read_at)
+        + case when told.deleted_at is null then interval '0' else interval '1000 years' end, null)::chatwoot.messages
+      from unnest(merge_messages.given) as told);
+    insert into chatwoot.messages select told.* from unnest(v_told) as told on conflict do nothing;
+    get diagnostics v_added = row_count;
+    if v_added = cardinality(v_told) then
+      return v_added;
+    end if;
+  end if;
+  -- Twice the question what is news: before, of what was read, so that nothing known is written; and after, for what is
+  -- no newer as a whole but may be in part.
+  for v_round in 1..2 loop
+    if v_round = 2 or merge_messages.read_at is not null then
+      v_told := array(
+        select distinct on (told.account_id, told.message_id) row(told.*)::chatwoot.messages
+        from unnest(v_told) as told
+        left join chatwoot.messages as existing
+          on existing.account_id = told.account_id and existing.message_id = told.message_id
+        where existing.message_id is null or existing.field_versions is not null
+          or existing.version_at < chatwoot.least_version(told.version_at, merge_messages.read_at)
+          or coalesce(existing.created_at < told.created_at, told.created_at is not null and existing.created_at is null)
+          or coalesce(existing.delivery_status_at < case when merge_messages.read_at is null then told.delivery_status_at
+              else date_trunc('milliseconds', told.delivery_status_at) end,
+            told.delivery_status_at is not null and existing.delivery_status_at is null)
+          or (existing.delivery_status_at <= told.delivery_status_at
+            and existing.delivery_status is distinct from told.delivery_status)
+          or coalesce(told.deleted_at < existing.deleted_at, told.deleted_at is not null and existing.deleted_at is null)
+          or (existing.version_at <= told.version_at
+            and (existing.conversation_display_id, existing.inbox_id, existing.message_type, existing.content_type,
+              existing.content, existing.private, existing.sender_kind, existing.sender_id, existing.source_id,
+              existing.attachments, existing.content_attributes, existing.additional_attributes)
+            is distinct from (told.conversation_display_id, told.inbox_id, told.message_type, told.content_type,
+              told.content, told.private, told.sender_kind, told.sender_id, told.source_id, told.attachments,
+              told.content_attributes, told.additional_attributes))
+        order by told.account_id, told.message_id, told.version_at desc);
+      exit when v_told = '{}';
+    end if;
+    exit when v_round = 2;
+    insert into chatwoot.messages as rows select told.* from unnest(v_told) as told
     on conflict on constraint messages_pkey do update set
       conversation_display_id = excluded.conversation_display_id, inbox_id = excluded.inbox_id,
       message_type = excluded.message_type, content_type = excluded.content_type, content = excluded.content,
@@ -583,15 +623,13 @@ begin
       delivery_status_at = greatest(rows.delivery_status_at, excluded.delivery_status_at),
       deleted_at = least(rows.deleted_at, excluded.deleted_at),
       version_at = excluded.version_at, field_versions = null
-    where excluded.version_at > rows.version_at
-    returning rows.account_id, rows.message_id
-  )
-  select count(merged.message_id),
-    array_agg(row(fresh.*)::chatwoot.messages order by fresh.account_id, fresh.message_id)
-      filter (where merged.message_id is null)
-  into v_changed, v_left
-  from fresh left join merged using (account_id, message_id);
-  foreach v_row in array coalesce(v_left, '{}'::chatwoot.messages[]) loop
+    where excluded.version_at > rows.version_at;
+    get diagnostics v_changed = row_count;
+    if v_changed = cardinality(v_told) then
+      return v_added + v_changed;
+    end if;
+  end loop;
+  foreach v_row in array v_told loop
     v_is_changed := chatwoot.merge_fields('chatwoot.messages',
       jsonb_build_object('account_id', v_row.account_id, 'message_id', v_row.message_id),
       to_jsonb(v_row) - array['account_id', 'message_id', 'delivery_status', 'delivery_status_at', 'deleted_at',
@@ -600,7 +638,7 @@ begin
       v_row.delivery_status_at, v_row.deleted_at) or v_is_changed;
     v_changed := v_changed + v_is_changed::integer;
   end loop;
-  return v_changed;
+  return v_added + v_changed;
 end
 $$;
 comment on function chatwoot.merge_messages is
@@ -612,6 +650,9 @@ create function chatwoot.merge_message(
 ) returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
+  -- Nothing comes after a deletion: what was deleted must not return with an older copy that seems newer.
+  v_version_at timestamptz := merge_message.version_at
+    + case when merge_message.deleted_at is null then interval '0' else interval '1000 years' end;
   v_is_changed boolean;
 begin
   if merge_message.record ?& array['conversation_display_id', 'inbox_id', 'message_type', 'content_type', 'content',
@@ -620,13 +661,13 @@ begin
   then
     return chatwoot.merge_messages(array[jsonb_populate_record(null::chatwoot.messages, merge_message.record
       || jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id,
-        'version_at', merge_message.version_at, 'delivery_status', merge_message.delivery_status,
-        'delivery_status_at', merge_message.delivery_status_at, 'deleted_at', merge_message.deleted_at))]) > 0;
+        'version_at', v_version_at, 'deleted_at', merge_message.deleted_at,
+        'delivery_status', case when merge_message.delivery_status_at is not null then merge_message.delivery_status end,
+        'delivery_status_at', merge_message.delivery_status_at))]) > 0;
   end if;
   v_is_changed := chatwoot.merge_fields('chatwoot.messages',
     jsonb_build_object('account_id', merge_message.account_id, 'message_id', merge_message.message_id),
-    merge_message.record, merge_message.version_at
-      + case when merge_message.deleted_at is not null then interval '1000 years' else interval '0' end);
+    merge_message.record, v_version_at);
   return chatwoot.merge_delivery_status(merge_message.account_id, merge_message.message_id,
     merge_message.delivery_status, merge_message.delivery_status_at, merge_message.deleted_at) or v_is_changed;
 end
@@ -658,12 +699,23 @@ comment on function chatwoot.merge_csat_response is
   'Merges a record {conversation_display_id, rating, feedback_message} of a survey answer; first_answered_at is version_at unless given, and the earliest stays; true when something changed.';
 
 create function chatwoot.merge_csat_responses(given chatwoot.csat_responses[]) returns bigint
--- Row by row after all: there are few, and words come later than the rating, so that no record is surely whole.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
+  v_added bigint;
   v_changed bigint := 0;
   v_row record;
 begin
+  -- Words come later than the rating, so a record without them says nothing of them; but nothing is known yet either.
+  insert into chatwoot.csat_responses
+  select told.account_id, told.message_id, told.conversation_display_id, told.rating, told.feedback_message,
+    coalesce(told.first_answered_at, told.version_at), told.version_at, null
+  from unnest(merge_csat_responses.given) as told
+  order by told.account_id, told.message_id
+  on conflict do nothing;
+  get diagnostics v_added = row_count;
+  if v_added = cardinality(merge_csat_responses.given) then
+    return v_added;
+  end if;
   for v_row in
     select told.* from unnest(merge_csat_responses.given) as told
     left join chatwoot.csat_responses as existing
@@ -678,7 +730,7 @@ begin
         'rating', v_row.rating, 'feedback_message', v_row.feedback_message)), v_row.version_at,
       v_row.first_answered_at)::integer;
   end loop;
-  return v_changed;
+  return v_added + v_changed;
 end
 $$;
 comment on function chatwoot.merge_csat_responses is

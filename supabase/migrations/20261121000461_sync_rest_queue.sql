@@ -283,12 +283,8 @@ begin
     if exists (select from chatwoot.messages as rows
       where rows.account_id = rest_apply_csat.account_id and rows.message_id = v_row.message_id)
     then
-      -- Given at created_at; but as it is now it may have been changed since.
       v_changed := v_changed + chatwoot.merge_csat_response(rest_apply_csat.account_id, v_row.message_id, v_record,
-        coalesce(v_row.created_at, rest_apply_csat.read_at))::integer;
-      perform chatwoot.merge_csat_response(rest_apply_csat.account_id, v_row.message_id, v_record, rest_apply_csat.read_at)
-      where chatwoot.is_news('chatwoot.csat_responses', jsonb_build_object('account_id', rest_apply_csat.account_id,
-        'message_id', v_row.message_id), v_record);
+        rest_apply_csat.read_at, v_row.created_at)::integer;
     end if;
     continue when not v_is_news;
     insert into sync.conversation_reads as existing (account_id, display_id, priority, due_at, is_show_due)

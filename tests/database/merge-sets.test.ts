@@ -122,7 +122,8 @@ const CASES: { table: Table; row: fc.Arbitrary<Row> }[] = [
       delivery_status_at: fc.constantFrom(null, ...VERSIONS),
       deleted_at: fc.constantFrom(null, null, ...VERSIONS),
       version_at: fc.constantFrom(...VERSIONS),
-    }).map(message),
+      // A status comes with its version or not at all.
+    }).map((row) => message({ ...row, delivery_status: row.delivery_status_at === null ? null : row.delivery_status })),
   },
 ];
 

@@ -159,7 +159,9 @@ describe("a conversation as REST shows it", () => {
       };
       expect(await deliver(sql, { id: "a", body: webhook })).toBe("applied");
       const through = await mirror(sql);
-      await sql.rows("truncate chatwoot.conversations, chatwoot.messages, chatwoot.csat_responses, chatwoot.contacts, chatwoot.agents, chatwoot.teams, chatwoot.labels");
+      await sql.rows(
+        "truncate chatwoot.conversations, chatwoot.messages, chatwoot.csat_responses, chatwoot.contacts, chatwoot.agents, chatwoot.teams, chatwoot.labels",
+      );
 
       await merge(sql, [shown()]);
 
@@ -271,7 +273,13 @@ describe("messages as REST lists them", () => {
         { sender_kind: "user", sender_id: "7", delivery_status: "sent" },
       ]);
 
-      expect(await mergeMessages(sql, [listed(9001), listed(9002, { sender: { ...assignee, type: "user" } })], "2026-11-20T11:00:00Z"))
+      expect(
+        await mergeMessages(
+          sql,
+          [listed(9001), listed(9002, { sender: { ...assignee, type: "user" } })],
+          "2026-11-20T11:00:00Z",
+        ),
+      )
         .toBe(0);
       expect(await mirror(sql, { whole: true })).toEqual(before);
     }));
@@ -288,7 +296,9 @@ describe("messages as REST lists them", () => {
       // An older copy that comes late.
       await mergeMessages(sql, [listed(9003)], "2026-11-20T10:29:00Z");
 
-      expect(await sql.rows("select content, delivery_status, deleted_at from chatwoot.messages where message_id < 9006"))
+      expect(
+        await sql.rows("select content, delivery_status, deleted_at from chatwoot.messages where message_id < 9006"),
+      )
         .toEqual([
           { content: "Corrected\nby hand", delivery_status: "sent", deleted_at: null },
           { content: "Message 9002", delivery_status: "read", deleted_at: null },
@@ -309,7 +319,12 @@ describe("the queue", () => {
   test("takes what changed since it was read, and nothing twice", () =>
     database.rolledBack(async (sql) => {
       await queue(sql, [shown()]);
-      expect(await reads(sql)).toMatchObject([{ display_id: "42", priority: 0, due_at: new Date(READ_AT), contact_id: "205" }]);
+      expect(await reads(sql)).toMatchObject([{
+        display_id: "42",
+        priority: 0,
+        due_at: new Date(READ_AT),
+        contact_id: "205",
+      }]);
       await asRead(sql, "2026-11-20T10:00:00.713Z");
 
       await queue(sql, [shown()]);
@@ -336,7 +351,11 @@ describe("the queue", () => {
       await queue(sql, [shown()]);
       for (let i = 0; i < 9; i++) await sql.rows("select sync.rest_note_failure(1, 42, $1, 'No')", [READ_AT]);
 
-      expect(await reads(sql)).toMatchObject([{ failures: 9, problem: "No", due_at: new Date("2026-11-21T10:05:00Z") }]);
+      expect(await reads(sql)).toMatchObject([{
+        failures: 9,
+        problem: "No",
+        due_at: new Date("2026-11-21T10:05:00Z"),
+      }]);
     }));
 
   test("reads everything again where contacts were merged, and asks for the other contact", () =>
@@ -345,7 +364,11 @@ describe("the queue", () => {
       await asRead(sql, "2026-11-20T10:00:00.713Z");
       await queue(sql, [shown({}, { sender: { ...contact, id: 300 } })]);
 
-      expect(await reads(sql)).toMatchObject([{ contact_id: "300", walk_after_message_id: "0", due_at: new Date(READ_AT) }]);
+      expect(await reads(sql)).toMatchObject([{
+        contact_id: "300",
+        walk_after_message_id: "0",
+        due_at: new Date(READ_AT),
+      }]);
       expect(await sql.rows("select contact_id from sync.contact_checks")).toEqual([{ contact_id: "205" }]);
     }));
 
@@ -353,13 +376,14 @@ describe("the queue", () => {
     database.rolledBack(async (sql) => {
       await merge(sql, [shown()]);
       await queue(sql, [shown()]);
-      const missing = (at: string) =>
-        sql.value("select sync.rest_note_missing(1, 42, $1, $1)", [at]);
+      const missing = (at: string) => sql.value("select sync.rest_note_missing(1, 42, $1, $1)", [at]);
 
       expect(await missing("2026-11-20T10:06:00Z")).toBe("0");
       expect(await missing("2026-11-20T10:06:30Z")).toBe("0");
       expect(await missing("2026-11-20T10:07:01Z")).toBe("1");
-      expect(await sql.value("select deleted_at from chatwoot.conversations")).toEqual(new Date("2026-11-20T10:06:00Z"));
+      expect(await sql.value("select deleted_at from chatwoot.conversations")).toEqual(
+        new Date("2026-11-20T10:06:00Z"),
+      );
       expect(await reads(sql)).toMatchObject([{ due_at: new Date("2026-11-21T10:07:01Z") }]);
       expect(await missing("2026-11-21T10:07:02Z")).toBe("0");
       expect(await due(sql)).toEqual([false]);
@@ -382,12 +406,48 @@ describe("the pages of the history", () => {
   test.each([
     { name: "a full page leads to the next", given: { page: 1, pass: 1 }, rows: 25, total: 60, next: 2 },
     { name: "a page of another size too", given: { page: 1, pass: 1 }, rows: 10, total: 60, next: 2 },
-    { name: "a short one ends it", given: { page: 3, pass: 3, size: 25, total: 60 }, rows: 10, total: 60, next: undefined },
-    { name: "an empty one ends it", given: { page: 4, pass: 3, size: 25, total: 60 }, rows: 0, total: 60, next: undefined },
-    { name: "without a count, a short one ends it", given: { page: 2, pass: 1, size: 25 }, rows: 10, total: null, next: undefined },
-    { name: "when some went it steps back", given: { page: 9, pass: 1, size: 25, total: 300 }, rows: 25, total: 270, next: 7 },
-    { name: "never before the first", given: { page: 1, pass: 1, size: 25, total: 300 }, rows: 25, total: 200, next: 1 },
-    { name: "when too few were listed it begins anew", given: { page: 3, pass: 1, size: 25, total: 60 }, rows: 10, total: 60, next: 1 },
+    {
+      name: "a short one ends it",
+      given: { page: 3, pass: 3, size: 25, total: 60 },
+      rows: 10,
+      total: 60,
+      next: undefined,
+    },
+    {
+      name: "an empty one ends it",
+      given: { page: 4, pass: 3, size: 25, total: 60 },
+      rows: 0,
+      total: 60,
+      next: undefined,
+    },
+    {
+      name: "without a count, a short one ends it",
+      given: { page: 2, pass: 1, size: 25 },
+      rows: 10,
+      total: null,
+      next: undefined,
+    },
+    {
+      name: "when some went it steps back",
+      given: { page: 9, pass: 1, size: 25, total: 300 },
+      rows: 25,
+      total: 270,
+      next: 7,
+    },
+    {
+      name: "never before the first",
+      given: { page: 1, pass: 1, size: 25, total: 300 },
+      rows: 25,
+      total: 200,
+      next: 1,
+    },
+    {
+      name: "when too few were listed it begins anew",
+      given: { page: 3, pass: 1, size: 25, total: 60 },
+      rows: 10,
+      total: 60,
+      next: 1,
+    },
   ])("$name", ({ given, rows, total, next }) =>
     database.rolledBack(async (sql) => {
       expect((await page(sql, given, rows, total)).page).toBe(next);

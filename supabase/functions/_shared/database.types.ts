@@ -40,13 +40,7 @@ export type Database = {
                   }
                   ComputedFields: never
                   Relationships: [
-                    {
-      foreignKeyName: "messages_conversation_fkey"
-      columns: ["conversation_id","account_id"]
-isOneToOne: false
-      referencedRelation: "conversations"
-      referencedColumns: ["conversation_id","account_id"]
-    }
+                    
                   ]
                 },"volume_by_day": {
                   Row: {
