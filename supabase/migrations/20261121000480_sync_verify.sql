@@ -98,11 +98,13 @@ begin
         and rows.deleted_at is null;
     when 'messages' then
       return query select rows.message_id, to_jsonb(rows) from chatwoot.messages as rows
-      where rows.account_id = mirror_facts.account_id and rows.message_id = any (mirror_facts.ids);
+      where rows.account_id = mirror_facts.account_id and rows.message_id = any (mirror_facts.ids)
+        -- A message that was deleted in the conversation is still there, and says so.
+        and (rows.deleted_at is null or rows.content_attributes ->> 'deleted' = 'true');
   end case;
 end
 $$;
-comment on function sync.mirror_facts is 'The mirror''s rows of those ids as JSON, without conversations and contacts known to be deleted.';
+comment on function sync.mirror_facts is 'The mirror''s rows of those ids as JSON, without what is known to be gone from Chatwoot.';
 
 create function sync.said(facts jsonb, mirror jsonb, door text) returns jsonb
 -- A door is not blamed for what it does not say. REST shows instants of creation in whole seconds.
@@ -181,17 +183,17 @@ language plpgsql volatile security invoker set search_path = '' as $$
 begin
   case distrust.entity
     when 'contacts' then
-      update chatwoot.contacts as rows set version_at = '-infinity', field_versions = null
+      update chatwoot.contacts as rows set version_at = '-infinity', field_versions = '{}'
       where rows.account_id = distrust.account_id and rows.contact_id = any (distrust.ids)
         and (rows.version_at <= distrust.read_at or rows.version_at > distrust.read_at + interval '1 hour');
     when 'conversations' then
       update chatwoot.conversations as rows
-      set version_at = '-infinity', field_versions = null, created_at = null, first_reply_created_at = null
+      set version_at = '-infinity', field_versions = '{}', created_at = null, first_reply_created_at = null
       where rows.account_id = distrust.account_id and rows.display_id = any (distrust.ids)
         and (rows.version_at <= distrust.read_at or rows.version_at > distrust.read_at + interval '1 hour');
     when 'messages' then
       update chatwoot.messages as rows
-      set version_at = '-infinity', field_versions = null, created_at = null, delivery_status_at = null,
+      set version_at = '-infinity', field_versions = '{}', created_at = null, delivery_status_at = null,
         deleted_at = null
       where rows.account_id = distrust.account_id and rows.message_id = any (distrust.ids)
         and (rows.version_at <= distrust.read_at or rows.version_at > distrust.read_at + interval '1 hour');

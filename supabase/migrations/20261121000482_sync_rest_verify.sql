@@ -21,24 +21,6 @@ end
 $$;
 comment on function sync.rest_facts is 'A canonical record as the mirror''s table would show it, with the fields that it has.';
 
-create function sync.rest_distrust(account_id bigint, entity text, ids bigint[], read_at timestamptz) returns void
--- This door says most rows in part, and those are merged field by field: so no field may claim a version any more.
-language plpgsql volatile security invoker set search_path = '' as $$
-begin
-  perform sync.distrust(rest_distrust.account_id, rest_distrust.entity, rest_distrust.ids, rest_distrust.read_at);
-  update chatwoot.contacts as rows set field_versions = '{}'
-  where rest_distrust.entity = 'contacts' and rows.account_id = rest_distrust.account_id
-    and rows.contact_id = any (rest_distrust.ids) and rows.version_at = '-infinity' and rows.field_versions is null;
-  update chatwoot.conversations as rows set field_versions = '{}'
-  where rest_distrust.entity = 'conversations' and rows.account_id = rest_distrust.account_id
-    and rows.display_id = any (rest_distrust.ids) and rows.version_at = '-infinity' and rows.field_versions is null;
-  update chatwoot.messages as rows set field_versions = '{}'
-  where rest_distrust.entity = 'messages' and rows.account_id = rest_distrust.account_id
-    and rows.message_id = any (rest_distrust.ids) and rows.version_at = '-infinity' and rows.field_versions is null;
-end
-$$;
-comment on function sync.rest_distrust is 'sync.distrust, for rows of which the door then says only a part.';
-
 create function sync.rest_verify_next(
   account_id bigint, out task text, out path text, out query text, out array_at text[], out id bigint
 )
@@ -104,7 +86,7 @@ begin
   v_differing := sync.compare(v_account_id, v_asked, 'rest', rest_verify_conversations.day, 'contacts', v_ids,
     coalesce(v_facts, '{}'), v_ids);
   if v_differing <> '{}' then
-    perform sync.rest_distrust(v_account_id, 'contacts', v_differing, rest_verify_conversations.read_at);
+    perform sync.distrust(v_account_id, 'contacts', v_differing, rest_verify_conversations.read_at);
     for v_row in select told.id, told.facts from unnest(v_ids, v_facts) as told (id, facts)
       where told.id = any (v_differing) order by told.id
     loop
@@ -121,7 +103,7 @@ begin
   v_differing := sync.compare(v_account_id, v_asked, 'rest', rest_verify_conversations.day, 'conversations', v_ids, v_facts,
     rest_verify_conversations.gone);
   if v_differing <> '{}' then
-    perform sync.rest_distrust(v_account_id, 'conversations', v_differing, rest_verify_conversations.read_at);
+    perform sync.distrust(v_account_id, 'conversations', v_differing, rest_verify_conversations.read_at);
     v_changed := v_changed + sync.rest_merge_conversations(v_account_id, array(
       select given.conversation from unnest(rest_verify_conversations.conversations) as given (conversation)
       where (given.conversation ->> 'id')::bigint = any (v_differing)), rest_verify_conversations.read_at);
@@ -275,7 +257,7 @@ begin
       -- One that was found gone before is no news.
       and (rows.deleted_at is null or rows.message_id = any (v_ids))));
   if v_differing <> '{}' then
-    perform sync.rest_distrust(v_account_id, 'messages', v_differing, rest_verify_messages.read_at);
+    perform sync.distrust(v_account_id, 'messages', v_differing, rest_verify_messages.read_at);
     for v_row in
       select told.id, elements.message
       from unnest(v_differing) as told (id)

@@ -1,14 +1,25 @@
 // A Chatwoot that answers over HTTP, a project whose REST door reads it, and the comparison of the two.
+import { createServer, type IncomingMessage, request as send, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import pg from "pg";
 import { afterAll, beforeAll } from "vitest";
-import { startChatwoot } from "/tmp/occ/rest/dev-server.ts";
+import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
 import { migrate } from "../../local/migrate.ts";
 import { readSettings } from "../../local/settings.ts";
 import { useWorker } from "./worker.support.ts";
 
-export type Chatwoot = Awaited<ReturnType<typeof startChatwoot>>;
+export type { Chatwoot };
 type Row = Record<string, unknown>;
+
+/** Answers in Chatwoot's place and returns true, or leaves the request to it. */
+export type Interference = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+export interface Asked {
+  method: string;
+  path: string;
+  hasToken: boolean;
+}
 
 export interface RestDoor {
   /** Empties the project and connects it with a new Chatwoot, which is returned. */
@@ -17,13 +28,17 @@ export interface RestDoor {
   log: string[];
   url(): string;
   rows<Found extends Row = Row>(text: string, values?: unknown[]): Promise<Found[]>;
+  /** Puts away what verbs have done, so that REST shows it. A tick does so first. */
+  save(): Promise<void>;
   /** One tick at this instant, by both clocks. */
   tick(at: Date, budget?: string): Promise<void>;
   /** Ticks each simulated minute until nothing is left to do at that minute; returns the last minute. */
   settle(at: Date, minutes?: number): Promise<Date>;
   source(): Promise<Row>;
   /** What was asked of Chatwoot meanwhile. */
-  during(work: () => Promise<unknown>): Promise<string[]>;
+  during(work: () => Promise<unknown>): Promise<Asked[]>;
+  /** Stands between the two from now on; null steps aside. */
+  interfere(interference: Interference | null): void;
   /** The living rows of the mirror, by table, without what only helps to merge. */
   mirror(): Promise<Record<string, Row[]>>;
   /** What Chatwoot holds now, as far as REST shows it. */
@@ -46,16 +61,19 @@ export function useRestDoor(): RestDoor {
   const worker = useWorker();
   let chatwoot: Chatwoot;
   let pool: pg.Pool;
+  let between: Between;
   const rows: RestDoor["rows"] = async (text, values = []) => (await pool.query(text, values)).rows;
   beforeAll(async () => {
     await migrate(readSettings({}).projectRoot, { url: worker.url(), withSeed: false });
     pool = new pg.Pool({ connectionString: worker.url(), max: 4 });
     pool.on("error", () => {});
+    between = await standBetween(() => chatwoot.url);
     // The tests are the clock.
     await rows("select cron.unschedule(jobid) from cron.job");
   });
   afterAll(async () => {
     await pool?.end();
+    await between?.stop();
     await chatwoot?.stop();
   });
   const begin: RestDoor["begin"] = async ({ seed, start = new Date("2026-11-20T07:00:00Z") }) => {
@@ -66,13 +84,23 @@ export function useRestDoor(): RestDoor {
     );
     await rows(`truncate ${tables}`);
     await rows("delete from ops.alerts where true");
-    chatwoot = await startChatwoot({ seed, start });
-    await rows("select ops.set_setting(1, 'sync_private_hosts', 'true'), ops.set_setting(1, 'sync_requests_per_minute', '2000')");
+    between.interfere(null);
+    // No database is made inside a transaction, so each of these is a statement of its own.
+    await rows("drop database if exists chatwoot with (force)");
+    await rows("create database chatwoot");
+    const database = new URL(worker.url());
+    database.pathname = "/chatwoot";
+    chatwoot = await startChatwoot({ url: database.href, seed, start });
+    await rows(
+      "select ops.set_setting(1, 'sync_private_hosts', 'true'), ops.set_setting(1, 'sync_requests_per_minute', '2000')",
+    );
     await rows("select api.set_sync_token(1, $1)", [chatwoot.token]);
-    await rows("select api.set_rest_source(1, $1)", [chatwoot.url]);
+    await rows("select api.set_rest_source(1, $1)", [between.url]);
     return chatwoot;
   };
+  const save = () => chatwoot.dispatch([]);
   const tick: RestDoor["tick"] = async (at, budget = "45 seconds") => {
+    await save();
     chatwoot.setNow(at);
     await rows("call sync.tick_rest($1, $2)", [at, budget]);
   };
@@ -82,6 +110,7 @@ export function useRestDoor(): RestDoor {
     log: worker.log,
     url: worker.url,
     rows,
+    save,
     tick,
     async settle(at, most = 60) {
       for (let minute = 0; minute < most; minute++, at = minutes(at, 1)) {
@@ -93,19 +122,57 @@ export function useRestDoor(): RestDoor {
         );
         if (left.is_left === false) return at;
       }
-      throw new Error(`still at work after ${most} minutes: ${JSON.stringify(await rows("select * from sync.sources"))}`);
+      throw new Error(
+        `still at work after ${most} minutes: ${JSON.stringify(await rows("select * from sync.sources"))}`,
+      );
     },
     async source() {
       return (await rows("select * from sync.sources where door = 'rest'"))[0];
     },
     async during(work) {
-      const before = chatwoot.requests.length;
+      const before = between.asked.length;
       await work();
-      return chatwoot.requests.slice(before);
+      return between.asked.slice(before);
     },
+    interfere: (interference) => between.interfere(interference),
     mirror: () => mirrorOf(rows),
     truth: () => truthOf(chatwoot),
     differences: async () => differencesOf(await mirrorOf(rows), truthOf(chatwoot)),
+  };
+}
+
+interface Between {
+  url: string;
+  asked: Asked[];
+  interfere(interference: Interference | null): void;
+  stop(): Promise<void>;
+}
+
+// A proxy, so that any answer can be spoilt, whatever the Chatwoot behind it can do by itself.
+async function standBetween(target: () => string): Promise<Between> {
+  const asked: Asked[] = [];
+  let interference: Interference | null = null;
+  const server = createServer((request, response) => {
+    const path = request.url ?? "/";
+    const hasToken = "api-access-token" in request.headers || "api_access_token" in request.headers;
+    asked.push({ method: request.method ?? "", path, hasToken });
+    response.on("error", () => {});
+    if (interference?.(request, response)) return;
+    const passedOn = send(target() + path, { method: request.method, headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
+      answer.pipe(response);
+    });
+    passedOn.on("error", () => response.destroy()).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked,
+    interfere: (given) => interference = given,
+    stop: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
   };
 }
 
@@ -114,6 +181,8 @@ export function useRestDoor(): RestDoor {
 const LEFT_OUT: Record<string, string[]> = {
   inboxes: ["created_at", "reauthorization_required"],
   messages: ["additional_attributes", "deleted_at"],
+  // A webhook shows no instant of an answer; that of its conversation stands in for it and may be earlier.
+  csat_responses: ["first_answered_at"],
 };
 
 const KEYS: Record<string, string[]> = {
@@ -140,7 +209,8 @@ function differencesOf(mirror: Record<string, Row[]>, truth: Record<string, Row[
       const columns = one && other
         ? Object.keys({ ...one, ...other }).filter((name) => !isDeepStrictEqual(one[name], other[name]))
         : null;
-      const cut = (row: Row | null) => row && columns ? Object.fromEntries(columns.map((name) => [name, row[name]])) : row;
+      const cut = (row: Row | null) =>
+        row && columns ? Object.fromEntries(columns.map((name) => [name, row[name]])) : row;
       return [{ table, key, mirror: cut(one), truth: cut(other) }];
     });
   });
@@ -174,7 +244,18 @@ function truthOf({ installation }: Chatwoot): Record<string, Row[]> {
   const truth = installation.finalState("rest");
   const owners = new Set(truth.conversations.map(({ contact_id }) => contact_id));
   const state: Record<string, Row[]> = {};
-  for (const table of ["accounts", "inboxes", "agents", "teams", "contacts", "conversations", "messages", "csat_responses"] as const) {
+  for (
+    const table of [
+      "accounts",
+      "inboxes",
+      "agents",
+      "teams",
+      "contacts",
+      "conversations",
+      "messages",
+      "csat_responses",
+    ] as const
+  ) {
     state[table] = (truth[table] as Row[])
       .filter((row) => table !== "contacts" || owners.has(row.contact_id as number))
       .map((row) => comparable(table, row));
@@ -187,7 +268,9 @@ function comparable(table: string, row: Row): Row {
     !["version_at", "field_versions", "delivery_status_at", "database_id", ...(LEFT_OUT[table] ?? [])].includes(name) &&
     (name !== "deleted_at")
   );
-  return Object.fromEntries(kept.map(([name, value]) => [name, /_(at|since|until)$/.test(name) ? instant(name, value) : value]));
+  return Object.fromEntries(
+    kept.map(([name, value]) => [name, /_(at|since|until)$/.test(name) ? instant(name, value) : value]),
+  );
 }
 
 // By webhook an instant of creation may be known more finely than REST shows it.

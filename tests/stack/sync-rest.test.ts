@@ -1,27 +1,288 @@
 // The REST door from end to end: Chatwoot over HTTP, the tick in SQL, the mirror compared with the source.
-import { beforeAll, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { historyOf } from "../../local/chatwoot/history.ts";
-import { minutes, useRestDoor } from "./sync-rest.support.ts";
+import { type Chatwoot, minutes, useRestDoor } from "./sync-rest.support.ts";
 
 const door = useRestDoor();
-beforeAll(() => door.begin({ seed: 1 }));
-let now = new Date("2026-11-20T12:00:00Z");
+const START = new Date("2026-11-20T07:00:00Z");
+const days = (at: Date, number: number) => minutes(at, number * 24 * 60);
 
-test("the first ticks bring everything there is", async () => {
+/** Lets things happen; returns an instant after them. */
+function happen(options: { seed: number; conversations: number; events: number; from?: Date }): Date {
   const { installation } = door.chatwoot();
-  const history = historyOf({ conversations: 60, events: 900, seed: 1, longestGap: 10_000, installation });
-  for (const _event of history.events);
-  now = minutes(new Date(Math.floor(installation.state.clock / 1000)), 1);
+  const { from = START, ...rest } = options;
+  for (const _event of historyOf({ ...rest, start: from, longestGap: 5_000, installation }).events);
+  return minutes(new Date(installation.state.clock / 1000), 1);
+}
 
-  const requests = await door.during(async () => {
-    now = await door.settle(now);
+/** One conversation with so many messages of its customer, a minute apart. */
+function converse({ installation }: Chatwoot, { from = START, messages = 1 } = {}): { id: number; now: Date } {
+  let now = minutes(from, 1);
+  const contact = installation.newContact(now, {
+    name: "Dana",
+    email: `dana-${installation.nextNumber()}@example.com`,
+  });
+  const { id } = installation.newConversation(now, { contact: contact.id, inbox: "website" });
+  for (let i = 0; i < messages; i++) installation.customerWrites(now = minutes(now, 1), id, { text: `Message ${i}` });
+  return { id, now: minutes(now, 1) };
+}
+
+const onlyReads = (asked: { path: string }[]) => asked.filter(({ path }) => path.includes("/messages"));
+
+describe("a new source", () => {
+  test("is read whole: people, teams, inboxes, labels, survey answers, and every conversation", async () => {
+    await door.begin({ seed: 1 });
+    const now = happen({ seed: 1, conversations: 60, events: 900 });
+
+    const asked = await door.during(() => door.settle(now));
+
+    expect(await door.differences()).toEqual([]);
+    expect(onlyReads(asked)).toHaveLength(60);
+    expect(asked[0]).toMatchObject({ method: "HEAD", hasToken: false });
+    expect(await door.source()).toMatchObject({
+      backfill: null,
+      backfill_done: "60",
+      backfill_total: "60",
+      refusals: {},
+    });
+    const [{ has_secret }] = await door.rows(
+      "select bool_or(to_jsonb(rows)::text like '%REDACT%' or to_jsonb(rows)::text like '%password%') as has_secret from chatwoot.inboxes as rows",
+    );
+    expect(has_secret).toBe(false);
   });
 
-  expect(await door.differences()).toEqual([]);
+  test("sends no more requests a minute than it may, and comes to the end all the same", async () => {
+    await door.begin({ seed: 2 });
+    await door.rows("select ops.set_setting(1, 'sync_requests_per_minute', '20')");
+    let now = happen({ seed: 2, conversations: 40, events: 400 });
+
+    for (let minute = 0; minute < 2; minute++, now = minutes(now, 1)) {
+      expect(await door.during(() => door.tick(now))).toHaveLength(20);
+      expect(await door.during(() => door.tick(now))).toEqual([]);
+    }
+    await door.settle(now);
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("does not begin again where it stopped, when it goes on", async () => {
+    await door.begin({ seed: 3 });
+    await door.rows("select ops.set_setting(1, 'sync_requests_per_minute', '30')");
+    const now = days(happen({ seed: 3, conversations: 60, events: 600 }), 5);
+
+    const asked = await door.during(() => door.settle(now));
+    const pages = asked.filter(({ path }) => path.includes("created_at_asc")).map(({ path }) => path.split("page=")[1]);
+    expect(pages).toEqual(["1", "2", "3"]);
+    expect(new Set(onlyReads(asked).map(({ path }) => path)).size).toBe(60);
+    expect(onlyReads(asked)).toHaveLength(60);
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("is read page by page once more when nobody looked for over a week", async () => {
+    await door.begin({ seed: 4 });
+    const settled = await door.settle(days(happen({ seed: 4, conversations: 30, events: 300 }), 4));
+    const now = happen({ seed: 5, conversations: 10, events: 100, from: days(settled, 9) });
+
+    const asked = await door.during(() => door.settle(days(now, 8)));
+    expect(asked.filter(({ path }) => path.includes("created_at_asc")).length).toBeGreaterThan(1);
+    // The thirty of before have not changed since they were read.
+    expect(onlyReads(asked)).toHaveLength(10);
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("at another address starts from the beginning", async () => {
+    const { url } = await door.begin({ seed: 6 });
+    const now = await door.settle(happen({ seed: 6, conversations: 10, events: 100 }));
+    await door.rows("select api.set_rest_source(1, $1)", [url]);
+
+    await door.tick(minutes(now, 1));
+    expect(await door.source()).toMatchObject({ base_url: url, backfill_done: "10", state: "active" });
+  });
 });
 
-test("a tick with nothing new is one request", async () => {
-  const requests = await door.during(() => door.tick(now = minutes(now, 1)));
+describe("what a tick costs", () => {
+  test("with nothing new: one request, and no row of the mirror is written", async () => {
+    await door.begin({ seed: 7 });
+    const now = await door.settle(happen({ seed: 7, conversations: 30, events: 300 }));
+    const written =
+      "select sum(n_tup_ins + n_tup_upd + n_tup_del)::integer as n from pg_stat_user_tables where schemaname = 'chatwoot'";
+    await door.rows("select pg_stat_force_next_flush()");
+    const [before] = await door.rows(written);
 
-  expect(requests).toHaveLength(1);
+    for (let minute = 1; minute <= 8; minute++) {
+      const asked = await door.during(() => door.tick(minutes(now, minute)));
+      expect(asked).toEqual([{ method: "GET", path: expect.stringContaining("updated_within=180"), hasToken: true }]);
+    }
+    expect(await door.rows(written)).toEqual([before]);
+    expect(await door.rows("select outcome, requests from sync.runs order by run_id desc limit 8"))
+      .toEqual(Array(8).fill({ outcome: "idle", requests: 1 }));
+  });
+
+  test("with 50 changed conversations: 60 requests at most", async () => {
+    const { installation } = await door.begin({ seed: 8 });
+    let now = await door.settle(happen({ seed: 8, conversations: 80, events: 800 }));
+    for (const { displayId } of installation.conversations().slice(0, 50)) {
+      installation.customerWrites(now = new Date(now.getTime() + 500), displayId, { text: "And one more thing" });
+    }
+
+    const asked = await door.during(async () => {
+      for (let minute = 1; minute < 5; minute++) await door.tick(minutes(now, minute));
+    });
+    expect(await door.differences()).toEqual([]);
+    expect(asked.length).toBeLessThanOrEqual(60);
+  });
+});
+
+describe("a conversation", () => {
+  test("of 350 messages is walked to its end", async () => {
+    const chatwoot = await door.begin({ seed: 9 });
+    const { id, now } = converse(chatwoot, { messages: 350 });
+
+    const asked = await door.during(() => door.settle(now));
+    expect(await door.rows("select from chatwoot.messages where conversation_display_id = $1", [id])).toHaveLength(350);
+    expect(onlyReads(asked)).toHaveLength(4);
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("that is quiet is looked at again less and less often, and not after two days", async () => {
+    const chatwoot = await door.begin({ seed: 10 });
+    const { now } = converse(chatwoot);
+    await door.settle(now);
+    const at: number[] = [];
+    for (;;) {
+      const [{ due }] = await door.rows<{ due: Date | null }>("select min(due_at) as due from sync.conversation_reads");
+      if (due === null) break;
+      expect(onlyReads(await door.during(() => door.tick(new Date(due.getTime() + 1000))))).toHaveLength(1);
+      at.push((due.getTime() - now.getTime()) / 60_000);
+    }
+
+    expect(at.length).toBeGreaterThan(4);
+    expect(at.length).toBeLessThan(9);
+    expect(at[0]).toBeLessThan(16);
+    expect(at.at(-1)).toBeGreaterThan(2 * 24 * 60 - 10);
+    expect(at.at(-1)).toBeLessThan(2 * 24 * 60 + 10);
+  });
+
+  test("whose messages were edited, deleted and delivered in silence is put right", async () => {
+    const chatwoot = await door.begin({ seed: 11 });
+    const { installation } = chatwoot;
+    const { id, now } = converse(chatwoot, { messages: 5 });
+    const { id: reply } = installation.agentReplies(now, id, { agent: installation.agents[0], text: "One moment" });
+    await door.settle(minutes(now, 1));
+    const [first, second] = installation.conversation(id).messages;
+    installation.editMessage(minutes(now, 2), first.id, "What I meant");
+    installation.deleteMessage(minutes(now, 2), second.id);
+    installation.deliveryStatus(minutes(now, 2), id, { status: "read" });
+
+    for (let minute = 3; minute < 15; minute++) await door.tick(minutes(now, minute));
+    expect(await door.differences()).toEqual([]);
+    const rows = await door.rows(
+      "select content, delivery_status, deleted_at from chatwoot.messages where message_id in ($1, $2) order by message_id",
+      [second.id, reply],
+    );
+    expect(rows).toMatchObject([{ deleted_at: expect.any(Date) }, { delivery_status: "read" }]);
+  });
+
+  test("that is deleted is buried, a minute after it was first missed; one that answers again is not", async () => {
+    const chatwoot = await door.begin({ seed: 12 });
+    const { id } = converse(chatwoot);
+    const other = converse(chatwoot, { from: minutes(START, 5) });
+    const now = await door.settle(other.now);
+    chatwoot.installation.deleteConversation(minutes(now, 1), id);
+    let failures = 1;
+    door.interfere((request, response) => {
+      if (!request.url?.includes(`/conversations/${other.id}/messages`) || failures-- <= 0) return false;
+      response.writeHead(404, { "content-type": "application/json", date: minutes(now, 12).toUTCString() }).end("{}");
+      return true;
+    });
+
+    const buried = () =>
+      door.rows("select display_id::integer, deleted_at from chatwoot.conversations where deleted_at is not null");
+    await door.tick(minutes(now, 12));
+    expect(await buried()).toEqual([]);
+    await door.tick(minutes(now, 14));
+    const [row] = await buried();
+    expect(row).toMatchObject({ display_id: id });
+    expect(Math.abs((row.deleted_at as Date).getTime() - minutes(now, 12).getTime())).toBeLessThan(2000);
+    expect(failures).toBeLessThan(1);
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("that was buried by mistake comes back", async () => {
+    const chatwoot = await door.begin({ seed: 13 });
+    const { id, now } = converse(chatwoot);
+    await door.settle(now);
+    await door.rows("select chatwoot.bury('conversation', 1, $1, $2)", [id, now]);
+
+    await door.tick(minutes(now, 11));
+    expect(await door.differences()).toEqual([]);
+  });
+});
+
+describe("what no conversation tells of itself, however old it is", () => {
+  test("an agent, a team and a label that go", async () => {
+    const { installation } = await door.begin({ seed: 14 });
+    const settled = await door.settle(days(happen({ seed: 14, conversations: 60, events: 900 }), 4));
+    const assigned = installation.conversations().find(({ assignee }) => assignee?.kind === "User");
+    const labelled = installation.conversations().find(({ labels }) => labels.length > 0);
+    const inTeam = installation.conversations().find(({ team }) => team !== null);
+    installation.removeAgent(minutes(settled, 1), assigned?.assignee?.id ?? 0);
+    installation.deleteLabel(minutes(settled, 1), labelled?.labels[0] ?? "");
+    installation.deleteTeam(minutes(settled, 1), inTeam?.team?.name ?? "");
+
+    await door.tick(minutes(settled, 11));
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("contacts that are merged: all messages are the other one's, and the first is gone", async () => {
+    const chatwoot = await door.begin({ seed: 15 });
+    const { installation } = chatwoot;
+    const { id } = converse(chatwoot, { messages: 150 });
+    const other = converse(chatwoot, { from: minutes(START, 200) });
+    const settled = await door.settle(days(other.now, 4));
+    const [from, into] = [id, other.id].map((display) => installation.conversation(display).contact.id);
+    installation.mergeContacts(minutes(settled, 1), { into, from });
+
+    await door.tick(minutes(settled, 2));
+    await door.tick(minutes(settled, 4));
+    expect(await door.differences()).toEqual([]);
+    expect(await door.rows("select contact_id::integer from chatwoot.contacts where deleted_at is not null")).toEqual([{
+      contact_id: from,
+    }]);
+  });
+
+  test("a survey that is answered days later", async () => {
+    const chatwoot = await door.begin({ seed: 16 });
+    const { installation } = chatwoot;
+    const { id, now } = converse(chatwoot);
+    installation.resolve(now, id, { survey: true });
+    const settled = await door.settle(days(now, 4));
+    installation.rate(minutes(settled, 1), id, { rating: 4, feedback: "Quick" });
+
+    await door.tick(minutes(settled, 11));
+    expect(await door.differences()).toEqual([]);
+    expect(await door.rows("select rating, feedback_message from chatwoot.csat_responses")).toEqual([{
+      rating: 4,
+      feedback_message: "Quick",
+    }]);
+  });
+});
+
+test.each([-3, 3])("clocks %i hours apart change nothing", async (hours) => {
+  const { installation } = await door.begin({ seed: 17 });
+  const ours = (at: Date) => minutes(at, hours * 60);
+  let now = happen({ seed: 17, conversations: 20, events: 300 });
+  const tick = async (at: Date) => {
+    await door.save();
+    door.chatwoot().setNow(at);
+    await door.rows("call sync.tick_rest($1)", [ours(at)]);
+  };
+  await tick(now);
+  for (let minute = 0; minute < 3; minute++) {
+    for (const { displayId } of installation.conversations()) {
+      installation.customerWrites(now = new Date(now.getTime() + 100), displayId, { text: `Again ${minute}` });
+    }
+    await tick(now = minutes(now, 1));
+  }
+
+  expect(await door.differences()).toEqual([]);
 });
