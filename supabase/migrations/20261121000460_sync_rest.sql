@@ -153,7 +153,8 @@ begin
     return;
   end if;
   perform extensions.http_set_curlopt('CURLOPT_TIMEOUT_MS', v_milliseconds::text),
-    extensions.http_set_curlopt('CURLOPT_CONNECTTIMEOUT_MS', least(v_milliseconds, 5000)::text);
+    -- In seconds: version 1.6 does not know the option in milliseconds.
+    extensions.http_set_curlopt('CURLOPT_CONNECTTIMEOUT', least(ceil(v_milliseconds / 1000.0), 5)::text);
   v_started_at := clock_timestamp();
   begin
     v_response := extensions.http((rest_request.method, v_base_url || rest_request.path || coalesce('?' || rest_request.query, ''),
