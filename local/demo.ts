@@ -44,6 +44,26 @@ export async function startDemo(stack: Stack, settings: Settings, say: (line: st
   }
 }
 
+/** The administrator's access token of the demo's Chatwoot; null where there is none. */
+export async function demoToken(stackUrl: string): Promise<string | null> {
+  const url = new URL(stackUrl);
+  url.username = "supabase_admin";
+  url.pathname = `/${DATABASE}`;
+  const client = new Client({ connectionString: url.href });
+  try {
+    await client.connect();
+    const { rows } = await client.query(
+      `select token from access_tokens join account_users on user_id = owner_id
+      where owner_type = 'User' and role = 1 limit 1`,
+    );
+    return rows[0]?.token ?? null;
+  } catch {
+    return null;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
 interface FirstDay {
   stack: Stack;
   chatwoot: Chatwoot;

@@ -1,4 +1,5 @@
 // npm run info: the addresses and keys of the running stack, for people or (--json) for programs.
+import { demoToken } from "./demo.ts";
 import { readKeys } from "./keys.ts";
 import { readSettings, UserError } from "./settings.ts";
 import { describeStack } from "./stack.ts";
@@ -16,6 +17,8 @@ async function main(): Promise<void> {
     );
   }
   const info = await describeStack(settings, await readKeys(settings.home));
+  const token = await demoToken(info.db_url);
+  if (token !== null) info.demo.chatwoot_token = token;
   if (process.argv.includes("--json")) {
     console.log(JSON.stringify(info, null, 2));
     return;

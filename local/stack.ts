@@ -27,7 +27,13 @@ export interface StackInfo {
   db_url: string;
   publishable_key: string;
   secret_key: string;
-  demo: { account_id: string; webhook_secret: string; access_token: string; chatwoot_url: string };
+  demo: {
+    account_id: string;
+    webhook_secret: string;
+    access_token: string;
+    chatwoot_url: string;
+    chatwoot_token?: string;
+  };
 }
 
 export interface Stack {

@@ -146,15 +146,23 @@ describe("the life of one stack", () => {
     started = npmStart(place);
     await started.printed("Ready. API");
 
-    const [, answered, played] = /(\d+) of (\d+) webhooks stored and applied/.exec(started.stdout()) ?? [];
-    expect(Number(answered)).toBeGreaterThan(500);
-    expect(answered).toBe(played);
+    const [, all, accepted, doubled, dropped] =
+      /(\d+) webhooks: (\d+) accepted .* s, (\d+) of them second copies, and (\d+) dropped on purpose/
+        .exec(started.stdout())?.map(Number) ?? [];
+    expect(all).toBeGreaterThan(500);
+    expect(dropped).toBeGreaterThan(30);
+    expect(accepted).toBe(all + doubled - dropped);
+    expect(started.stdout()).toMatch(/recovered [1-9]\d* messages whose webhooks were lost/);
+    expect(started.stdout()).toMatch(
+      /every fact of every row: 30 conversations, \d{3} messages and 30 contacts: all equal/,
+    );
     for (
       const title of [
         "What came in, by channel and inbox",
         "The day in numbers",
         "Who waits longest",
         "How the webhooks arrived",
+        "How complete the mirror is",
       ]
     ) {
       expect(started.stdout()).toContain(title);
@@ -182,6 +190,8 @@ describe("the life of one stack", () => {
         account_id: "1",
         webhook_secret: expect.stringMatching(/^\w{24}$/),
         access_token: expect.stringMatching(/^ey/),
+        chatwoot_url: `http://127.0.0.1:${place.OCC_CHATWOOT_PORT}`,
+        chatwoot_token: expect.stringMatching(/^\w{24}$/),
       },
     });
   });
@@ -197,7 +207,9 @@ describe("the life of one stack", () => {
 
   test("no secret is printed by npm start", () => {
     const told = started.stdout() + started.stderr();
-    for (const secret of [info.secret_key, info.demo.webhook_secret, info.demo.access_token]) {
+    for (
+      const secret of [info.secret_key, info.demo.webhook_secret, info.demo.access_token, info.demo.chatwoot_token]
+    ) {
       expect(told).not.toContain(secret);
     }
   });
