@@ -46,6 +46,9 @@ export interface Writing {
   /** File names; jpg, png, ogg, mp4 and pdf. */
   attach?: readonly string[];
   inReplyTo?: number;
+  contentAttributes?: Attributes;
+  /** Of whoever writes through the API; such a reply is taken as already sent, and the channel gives it no other. */
+  sourceId?: string;
 }
 
 interface Job {

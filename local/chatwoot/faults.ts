@@ -45,7 +45,8 @@ export function createFaults(first: Partial<FaultDial>) {
     },
     /** Perhaps answers wrongly; true when it did. */
     async spoil(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
-      if (!random.chance(dial.rate) || !dial.paths.test(request.url ?? "")) return false;
+      // The path first, so that the dice fall the same whatever else is asked meanwhile.
+      if ((request.url ?? "").search(dial.paths) < 0 || !random.chance(dial.rate)) return false;
       const fault = random.pick(dial.kinds);
       counts[fault] = (counts[fault] ?? 0) + 1;
       request.resume();

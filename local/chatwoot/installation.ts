@@ -164,7 +164,7 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
       perform(at, () => {
         const conversation = conversationOf(id);
         const { contact, inbox } = conversation;
-        const sourceId = messageSourceOf(inbox, random);
+        const sourceId = writing.sourceId ?? messageSourceOf(inbox, random);
         const isMail = inbox.channel === "email";
         const mail = {
           subject: writing.subject ?? String(conversation.additionalAttributes.mail_subject ?? ""),
@@ -177,6 +177,7 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
           contentType: isMail ? "incoming_email" : "text",
           sourceId,
           contentAttributes: {
+            ...writing.contentAttributes,
             ...(writing.inReplyTo === undefined ? {} : { in_reply_to: writing.inReplyTo }),
             ...(isMail ? mailAttributes(contact, { ...mail, text: writing.text ?? "", at: state.clock }) : {}),
           },
@@ -205,24 +206,34 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
           type: "outgoing",
           sender: writing.agent,
           content: writing.text ?? null,
-          contentAttributes: writing.inReplyTo === undefined ? {} : { in_reply_to: writing.inReplyTo },
+          contentAttributes: {
+            ...writing.contentAttributes,
+            ...(writing.inReplyTo === undefined ? {} : { in_reply_to: writing.inReplyTo }),
+          },
           attachments: attachments(writing.attach ?? []),
+          sourceId: writing.sourceId ?? null,
         });
         messageEvent("message_created", message);
         const { firstReplyCreatedAt, waitingSince } = conversation;
         save(conversation, { waitingSince: null, firstReplyCreatedAt: firstReplyCreatedAt ?? message.createdAt });
         reporting.replied(message, { isFirst: firstReplyCreatedAt === null, waitedSince: waitingSince });
         // The channel gives the message its id only after it was sent, and that is an update of its own.
-        const sourceId = messageSourceOf(conversation.inbox, random);
+        const sourceId = writing.sourceId === undefined ? messageSourceOf(conversation.inbox, random) : null;
         if (sourceId !== null) changeMessage(message, { sourceId });
         return message.id;
       }),
 
-    note: (at: Date, id: number, { agent, text }: { agent: Agent; text: string }) =>
+    note: (at: Date, id: number, note: { agent: Agent; text: string; contentAttributes?: Attributes }) =>
       perform(at, () => {
         const conversation = conversationOf(id);
         conversation.agentLastSeenAt = tick();
-        const message = addMessage(conversation, { type: "outgoing", sender: agent, content: text, private: true });
+        const message = addMessage(conversation, {
+          type: "outgoing",
+          sender: note.agent,
+          content: note.text,
+          contentAttributes: note.contentAttributes ?? {},
+          private: true,
+        });
         messageEvent("message_created", message);
         return message.id;
       }),
@@ -295,6 +306,17 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
         return id;
       }),
 
+    /** The whole list takes the place of the one before. */
+    setLabels: (at: Date, id: number, labels: readonly string[]) =>
+      perform(at, () => {
+        const conversation = conversationOf(id);
+        const { labels: before } = conversation;
+        const kept = before.filter((title) => labels.includes(title));
+        const added = [...new Set(labels)].filter((title) => !before.includes(title));
+        if (added.length > 0 || kept.length < before.length) save(conversation, { labels: [...kept, ...added] });
+        return id;
+      }),
+
     setPriority: (at: Date, id: number, priority: Priority | null) =>
       perform(at, () => {
         save(conversationOf(id), { priority });
@@ -310,6 +332,12 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
     snooze: (at: Date, id: number, until: Date | null) =>
       perform(at, () => {
         save(conversationOf(id), { status: "snoozed", snoozedUntil: until === null ? null : until.getTime() * 1000 });
+        return id;
+      }),
+
+    markPending: (at: Date, id: number) =>
+      perform(at, () => {
+        save(conversationOf(id), { status: "pending", snoozedUntil: null });
         return id;
       }),
 

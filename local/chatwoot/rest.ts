@@ -1,153 +1,150 @@
 // Which path does what, who may, and in which of Chatwoot's words it is refused.
-import { AGENTS, TEAMS } from "./furniture.ts";
-import type { Outcome } from "./engine.ts";
-import type { Installation } from "./installation.ts";
-import { type Attributes, PRIORITIES, type Priority } from "./records.ts";
-import type { Reader } from "./rest-rows.ts";
+import type { Attributes } from "./records.ts";
+import {
+  assign,
+  createMessage,
+  deleteConversation,
+  deleteMessage,
+  setCustomAttributes,
+  setLabels,
+  togglePriority,
+  toggleStatus,
+  updateLastSeen,
+} from "./rest-actions.ts";
+import {
+  type Answer,
+  type Call,
+  type Caller,
+  FORBIDDEN,
+  found,
+  NOT_FOUND,
+  ok,
+  refuse,
+  type RestRequest,
+} from "./rest-call.ts";
+import { createWebhook, deleteWebhook, listWebhooks, updateWebhook } from "./rest-webhooks.ts";
 
-export interface Answer {
-  status: number;
-  /** undefined is an empty body. */
-  body?: unknown;
-}
+export type { Answer, RestRequest } from "./rest-call.ts";
 
-export interface RestRequest {
-  method: string;
-  url: URL;
-  token: string | null;
-  body: string;
-  reader: Reader;
-  installation: Installation;
-  now: Date;
-  perform(at: Date, verb: (installation: Installation, at: Date) => Outcome): Promise<Outcome>;
-  newSecret(): string;
-}
-
-interface Caller {
-  id: number;
-  isAdministrator: boolean;
-}
-
-interface Call extends RestRequest {
-  caller: Caller;
-  /** The numbers and names in the path. */
-  parts: string[];
-  input: Attributes;
-}
-
-const ok = (body?: unknown): Answer => ({ status: 200, body });
-const refuse = (status: number, error: string): Answer => ({ status, body: { error } });
-const NOT_FOUND = refuse(404, "Resource could not be found");
 const NO_TOKEN: Answer = {
   status: 401,
   body: { errors: ["You need to sign in or sign up before continuing."] },
 };
-const FORBIDDEN = refuse(401, "You are not authorized to do this action");
+const INVALID_TOKEN = refuse(401, "Invalid Access Token");
+const NOT_FOR_BOTS = refuse(401, "Access to this endpoint is not authorized for bots");
 
-const found = (value: unknown): Answer => value === null ? NOT_FOUND : ok(value);
-const number = (text: string) => Number(text);
+type Answering = (call: Call) => Promise<Answer> | Answer;
+type Who = "administrators" | "users" | "users and bots";
 
-type Route = [string, RegExp, (call: Call) => Promise<Answer> | Answer, "administrator"?];
-
-// Under /api/v1/accounts/<id>.
-const ROUTES: Route[] = [
-  [
-    "GET",
-    /^$/,
-    ({ installation }) =>
-      ok({ id: installation.account.id, name: installation.account.name, locale: "en", features: {}, settings: {} }),
-  ],
-  ["GET", /^conversations$/, async ({ reader, url, now }) => ok(await reader.conversations(url.searchParams, now))],
-  ["GET", /^conversations\/meta$/, async ({ reader, url, now }) => {
-    const { data } = await reader.conversations(url.searchParams, now) as { data: { meta: Attributes } };
+// Under /api/v1/accounts/<id>/.
+const ROUTES: [method: string, path: RegExp, who: Who, answer: Answering][] = [
+  ["GET", /^$/, "users", async ({ reader }) => ok(await reader.account())],
+  ["GET", /^conversations$/, "users", async (call) => ok(await conversations(call))],
+  ["GET", /^conversations\/meta$/, "users", async (call) => {
+    const { data } = await conversations(call) as { data: { meta: Attributes } };
     return ok({ meta: data.meta });
   }],
-  ["GET", /^conversations\/(\d+)$/, async ({ reader, parts: [id] }) => found(await reader.conversation(number(id)))],
-  ["DELETE", /^conversations\/(\d+)$/, deleteConversation, "administrator"],
+  [
+    "GET",
+    /^conversations\/(\d+)$/,
+    "users and bots",
+    async ({ reader, ids: [id] }) => found(await reader.conversation(id)),
+  ],
+  ["DELETE", /^conversations\/(\d+)$/, "administrators", deleteConversation],
   [
     "GET",
     /^conversations\/(\d+)\/messages$/,
-    async ({ reader, parts: [id], url }) => found(await reader.messages(number(id), url.searchParams)),
+    "users",
+    async ({ reader, ids: [id], url }) => found(await reader.messages(id, url.searchParams)),
   ],
-  ["POST", /^conversations\/(\d+)\/messages$/, createMessage],
-  ["DELETE", /^conversations\/(\d+)\/messages\/(\d+)$/, deleteMessage],
-  ["GET", /^conversations\/(\d+)\/labels$/, async ({ reader, parts: [id] }) => {
-    const conversation = await reader.conversation(number(id));
+  ["POST", /^conversations\/(\d+)\/messages$/, "users and bots", createMessage],
+  ["DELETE", /^conversations\/(\d+)\/messages\/(\d+)$/, "users", deleteMessage],
+  ["GET", /^conversations\/(\d+)\/labels$/, "users and bots", async ({ reader, ids: [id] }) => {
+    const conversation = await reader.conversation(id);
     return conversation === null ? NOT_FOUND : ok({ payload: conversation.labels });
   }],
-  ["POST", /^conversations\/(\d+)\/labels$/, setLabels],
-  ["POST", /^conversations\/(\d+)\/assignments$/, assign],
-  ["POST", /^conversations\/(\d+)\/toggle_status$/, toggleStatus],
-  ["POST", /^conversations\/(\d+)\/toggle_priority$/, togglePriority],
-  ["POST", /^conversations\/(\d+)\/custom_attributes$/, setCustomAttributes],
-  ["POST", /^conversations\/(\d+)\/update_last_seen$/, updateLastSeen],
-  ["GET", /^agents$/, async ({ reader }) => ok(await reader.agents())],
-  ["GET", /^agent_bots$/, async ({ reader }) => ok(await reader.agentBots())],
-  ["GET", /^teams$/, async ({ reader }) => ok(await reader.teams())],
-  ["GET", /^labels$/, async ({ reader }) => ok({ payload: await reader.labels() })],
-  ["GET", /^inboxes$/, async ({ reader, caller }) => {
-    const inboxes = await reader.inboxes();
-    const shown = caller.isAdministrator
-      ? inboxes
-      : inboxes.map(({ hmac_token: _token, secret: _secret, ...inbox }) => inbox);
-    return ok({ payload: shown });
-  }],
-  ["GET", /^canned_responses$/, async ({ reader }) => ok(await reader.cannedResponses())],
-  ["GET", /^contacts$/, async ({ reader, url }) => {
-    const page = url.searchParams.get("page") ?? "1";
-    const { count, payload } = await reader.contacts(Math.max(1, Number(page) || 1));
-    return ok({ meta: { count, current_page: page }, payload });
-  }],
-  ["GET", /^contacts\/(\d+)$/, async ({ reader, parts: [id] }) => {
-    const contact = await reader.contact(number(id));
+  ["POST", /^conversations\/(\d+)\/labels$/, "users and bots", setLabels],
+  ["POST", /^conversations\/(\d+)\/assignments$/, "users and bots", assign],
+  ["POST", /^conversations\/(\d+)\/toggle_status$/, "users and bots", toggleStatus],
+  ["POST", /^conversations\/(\d+)\/toggle_priority$/, "users and bots", togglePriority],
+  ["POST", /^conversations\/(\d+)\/custom_attributes$/, "users and bots", setCustomAttributes],
+  ["POST", /^conversations\/(\d+)\/update_last_seen$/, "users", updateLastSeen],
+  ["GET", /^agents$/, "users", async ({ reader }) => ok(await reader.agents())],
+  ["GET", /^agent_bots$/, "users", async ({ reader }) => ok(await reader.agentBots())],
+  ["GET", /^teams$/, "users", async ({ reader, caller }) => ok(await reader.teams(caller))],
+  ["GET", /^teams\/(\d+)\/team_members$/, "users", async ({ reader, ids: [id] }) => found(await reader.agents(id))],
+  ["GET", /^labels$/, "users", async ({ reader }) => ok({ payload: await reader.labels() })],
+  ["GET", /^inboxes$/, "users", async ({ reader, caller }) => ok({ payload: await reader.inboxes(caller) })],
+  [
+    "GET",
+    /^canned_responses$/,
+    "users",
+    async ({ reader, url }) => ok(await reader.cannedResponses(url.searchParams.get("search") ?? "")),
+  ],
+  ["GET", /^contacts$/, "users", async ({ reader, url }) => ok(await reader.contacts(url.searchParams))],
+  ["GET", /^contacts\/(\d+)$/, "users", async ({ reader, ids: [id] }) => {
+    const contact = await reader.contact(id);
     return contact === null ? NOT_FOUND : ok({ payload: contact });
   }],
   [
     "GET",
     /^csat_survey_responses$/,
+    "administrators",
     async ({ reader, url }) => ok(await reader.surveyAnswers(url.searchParams)),
-    "administrator",
   ],
   [
     "GET",
     /^reporting_events$/,
+    "administrators",
     async ({ reader, url }) => ok(await reader.reportingEvents(url.searchParams)),
-    "administrator",
   ],
-  ["GET", /^webhooks$/, async ({ reader }) => ok({ payload: { webhooks: await webhooks(reader) } }), "administrator"],
-  ["POST", /^webhooks$/, createWebhook, "administrator"],
-  ["PATCH", /^webhooks\/(\d+)$/, updateWebhook, "administrator"],
-  ["DELETE", /^webhooks\/(\d+)$/, async ({ reader, parts: [id] }) => {
-    const gone = await reader.rows("delete from webhooks where id = $1 returning id", [number(id)]);
-    return gone.length === 0 ? NOT_FOUND : ok();
-  }, "administrator"],
+  ["GET", /^webhooks$/, "administrators", listWebhooks],
+  ["POST", /^webhooks$/, "administrators", createWebhook],
+  ["PATCH", /^webhooks\/(\d+)$/, "administrators", updateWebhook],
+  ["DELETE", /^webhooks\/(\d+)$/, "administrators", deleteWebhook],
 ];
+
+const conversations = ({ reader, url, now, caller }: Call) =>
+  reader.conversations(url.searchParams, { now, viewer: caller });
 
 /** Answers one request as Chatwoot would. */
 export async function answerRequest(request: RestRequest): Promise<Answer> {
-  const { method, url: { pathname }, installation } = request;
-  const isRead = method === "GET" || method === "HEAD";
-  if (isRead && pathname === "/health") return ok({ status: "woot" });
-  if (isRead && pathname === "/api") {
-    const timestamp = request.now.toISOString().slice(0, 19).replace("T", " ");
+  const { url: { pathname }, now, token } = request;
+  const method = request.method === "HEAD" ? "GET" : request.method;
+  if (method === "GET" && pathname === "/health") return ok({ status: "woot" });
+  if (method === "GET" && pathname === "/api") {
+    const timestamp = now.toISOString().slice(0, 19).replace("T", " ");
     return ok({ version: "4.16.2", timestamp, queue_services: "ok", data_services: "ok" });
   }
-  if (pathname !== "/api/v1/profile" && !pathname.startsWith("/api/v1/accounts/")) return NOT_FOUND;
-  if (request.token === null) return NO_TOKEN;
-  const caller = await callerOf(request);
-  if (caller === null) return refuse(401, "Invalid Access Token");
-  if (pathname === "/api/v1/profile") return ok(await profile(request, caller));
-  const [, account, rest = ""] = /^\/api\/v1\/accounts\/(\d+)(?:\/(.*))?$/.exec(pathname) ?? [];
-  if (account === undefined || Number(account) !== installation.account.id) return NOT_FOUND;
-  for (const [verb, pattern, answer, role] of ROUTES) {
-    const match = pattern.exec(rest);
-    if (match === null || (verb !== method && !(verb === "GET" && method === "HEAD"))) continue;
-    if (role === "administrator" && !caller.isAdministrator) return FORBIDDEN;
-    const input = readInput(request.body);
-    if (input === null) return refuse(400, "There was a problem in the JSON you submitted");
-    return await answer({ ...request, caller, parts: match.slice(1), input });
+  if (method === "GET" && pathname === "/api/v1/profile") {
+    if (token === null) return NO_TOKEN;
+    const owner = await ownerOf(request, token);
+    return owner === null ? INVALID_TOKEN : owner.kind === "User" ? ok(await profile(request, owner)) : NOT_FOR_BOTS;
   }
-  return NOT_FOUND;
+  // A path that nobody serves is missing whoever asks.
+  const [, account, path = ""] = /^\/api\/v1\/accounts\/(\d+)(?:\/(.*))?$/.exec(pathname) ?? [];
+  const route = account === undefined ? undefined : ROUTES.find(([verb, form]) => verb === method && form.test(path));
+  if (route === undefined) return NOT_FOUND;
+  if (token === null) return NO_TOKEN;
+  const owner = await ownerOf(request, token);
+  if (owner === null) return INVALID_TOKEN;
+  const caller = await callerOf(request, { owner, account: Number(account) });
+  if ("status" in caller) return caller;
+
+  const [, form, who, answer] = route;
+  if (who !== "users and bots" && caller.kind === "AgentBot") return NOT_FOR_BOTS;
+  if (who === "administrators" && !caller.isAdministrator) return FORBIDDEN;
+  const ids = (form.exec(path) ?? []).slice(1).map(Number);
+  if (ids.some((id) => !Number.isSafeInteger(id))) return NOT_FOUND;
+  if (/^conversations\/\d/.test(path)) {
+    const access = await request.reader.access(ids[0], caller);
+    // The second while a verb's change is not put away yet.
+    if (access === "missing" || !request.installation.has(ids[0])) return NOT_FOUND;
+    if (access === "hidden") return FORBIDDEN;
+  }
+  const input = readInput(request.body);
+  if (input === null) return { status: 400, body: { status: 400, error: "Bad Request" } };
+  return await answer({ ...request, caller, ids, input });
 }
 
 function readInput(body: string): Attributes | null {
@@ -160,236 +157,53 @@ function readInput(body: string): Attributes | null {
   }
 }
 
-async function callerOf({ reader, token, installation }: RestRequest): Promise<Caller | null> {
+type Owner = Pick<Caller, "kind" | "id">;
+
+async function ownerOf({ reader }: RestRequest, token: string): Promise<Owner | null> {
   const [owner] = await reader.rows(
-    `select account_users.user_id, account_users.role from access_tokens
-    join account_users on account_users.user_id = access_tokens.owner_id and account_users.account_id = $2
-    where access_tokens.token = $1 and access_tokens.owner_type = 'User'`,
-    [token, installation.account.id],
+    `select owner_type as kind, owner_id as id from access_tokens
+    where token = $1 and owner_type in ('User', 'AgentBot')`,
+    [token],
   );
-  return owner === undefined ? null : { id: owner.user_id, isAdministrator: owner.role === 1 };
+  return owner ?? null;
 }
 
-async function profile({ reader, token, installation }: RestRequest, caller: Caller): Promise<Attributes> {
-  const [user] = await reader.rows("select id, name, email from users where id = $1", [caller.id]);
-  const role = caller.isAdministrator ? "administrator" : "agent";
-  return {
-    access_token: token,
-    ...user,
-    available_name: user.name,
-    provider: "email",
-    role,
-    account_id: installation.account.id,
-    accounts: [{ ...installation.account, status: "active", role, permissions: [role], availability: "online" }],
-  };
-}
-
-const agentOf = (id: number) => AGENTS.find((agent) => agent.id === id) ?? AGENTS[0];
-const isThere = ({ installation, parts: [id] }: Call) => installation.has(number(id));
-
-async function createMessage(call: Call): Promise<Answer> {
-  const { input, parts: [id], perform, now, caller, reader } = call;
-  if (!isThere(call)) return NOT_FOUND;
-  const text = input.content === undefined || input.content === null ? "" : String(input.content);
-  if (text.length > 150_000) {
-    return refuse(422, "Validation failed: Content is too long (maximum is 150000 characters)");
-  }
-  const { inbox } = call.installation.conversation(number(id));
-  if (input.message_type === "incoming" && inbox.channel !== "api") {
-    return refuse(422, "Incoming messages are only allowed in Api inboxes");
-  }
-  const agent = agentOf(caller.id);
-  const outcome = await perform(
-    now,
-    (installation, at) =>
-      input.message_type === "incoming"
-        ? installation.customerWrites(at, number(id), { text })
-        : input.private === true || input.private === "true"
-        ? installation.note(at, number(id), { agent, text })
-        : installation.agentReplies(at, number(id), { agent, text }),
+/** Who this is in the account, or why they are nobody there. */
+async function callerOf(
+  { reader, installation }: RestRequest,
+  { owner, account }: { owner: Owner; account: number },
+): Promise<Caller | Answer> {
+  if (!Number.isSafeInteger(account)) return NOT_FOUND;
+  const [known] = await reader.rows(
+    `select status,
+      (select role from account_users where account_users.account_id = accounts.id and user_id = $2) as role,
+      exists (select from agent_bots where agent_bots.account_id = accounts.id and agent_bots.id = $2) as has_bot
+    from accounts where accounts.id = $1`,
+    [account, owner.id],
   );
-  const message = await reader.message(outcome.id);
-  return found(
-    message === null ? null : { ...message, ...(input.echo_id === undefined ? {} : { echo_id: input.echo_id }) },
+  if (known === undefined) return NOT_FOUND;
+  const isServed = account === installation.account.id;
+  if (owner.kind === "AgentBot") {
+    if (!isServed || !known.has_bot) return refuse(401, "Bot is not authorized to access this account");
+  } else if (!isServed || known.role === null) {
+    return refuse(401, "You are not authorized to access this account");
+  }
+  if (known.status === 1) return refuse(401, "Account is suspended");
+  // A bot sees every conversation of its account.
+  return { ...owner, isAdministrator: owner.kind === "AgentBot" || known.role === 1 };
+}
+
+async function profile({ reader, token, installation }: RestRequest, { id }: Owner): Promise<Attributes> {
+  const { account } = installation;
+  const [{ role, ...user }] = await reader.rows(
+    `select users.id, users.name, users.email, coalesce(nullif(display_name, ''), name) as available_name,
+      (select case role when 1 then 'administrator' else 'agent' end from account_users
+        where account_users.user_id = users.id and account_users.account_id = $2) as role
+    from users where users.id = $1`,
+    [id, account.id],
   );
-}
-
-async function deleteMessage({ installation, parts: [, message], perform, now, reader }: Call): Promise<Answer> {
-  if (await reader.message(number(message)) === null) return NOT_FOUND;
-  if (installation.state.messages.get(number(message))?.type === "activity") return FORBIDDEN;
-  await perform(now, (shop, at) => shop.deleteMessage(at, number(message)));
-  return found(await reader.message(number(message)));
-}
-
-async function deleteConversation(call: Call): Promise<Answer> {
-  if (!isThere(call)) return NOT_FOUND;
-  await call.perform(call.now, (shop, at) => shop.deleteConversation(at, number(call.parts[0])));
-  return ok();
-}
-
-// The list takes the place of the one before; titles that no label has are taken too.
-async function setLabels(call: Call): Promise<Answer> {
-  const { input, installation, parts: [id], perform, now } = call;
-  if (!isThere(call)) return NOT_FOUND;
-  const wanted = Array.isArray(input.labels) ? input.labels.map(String) : [];
-  const before = [...installation.conversation(number(id)).labels];
-  for (const label of before.filter((title) => !wanted.includes(title))) {
-    await perform(now, (shop, at) => shop.removeLabel(at, number(id), label));
-  }
-  for (const label of wanted.filter((title) => !before.includes(title))) {
-    await perform(now, (shop, at) => shop.addLabel(at, number(id), label));
-  }
-  return ok({ payload: wanted });
-}
-
-// An id nobody has unassigns, with 200 and null. With assignee_id in the request, team_id is not looked at.
-async function assign(call: Call): Promise<Answer> {
-  const { input, parts: [id], perform, now, reader } = call;
-  if (!isThere(call)) return NOT_FOUND;
-  if ("assignee_id" in input || !("team_id" in input)) {
-    const agents = await reader.agents();
-    const wanted = agents.find((agent) => agent.id === Number(input.assignee_id)) ?? null;
-    const agent = wanted === null ? null : AGENTS.find((one) => one.id === wanted.id) ?? null;
-    await perform(now, (shop, at) => shop.assign(at, number(id), agent));
-    return ok(agent === null ? null : wanted);
-  }
-  const team = TEAMS.find((one) => one.id === Number(input.team_id)) ?? null;
-  await perform(now, (shop, at) => shop.assignTeam(at, number(id), team?.name ?? null));
-  return ok(team);
-}
-
-async function toggleStatus(call: Call): Promise<Answer> {
-  const { input, installation, parts: [id], perform, now, caller } = call;
-  if (!isThere(call)) return NOT_FOUND;
-  const current = installation.conversation(number(id)).status;
-  const status = input.status === undefined ? (current === "open" ? "resolved" : "open") : String(input.status);
-  const until = input.snoozed_until === undefined ? null : new Date(Number(input.snoozed_until) * 1000);
-  switch (status) {
-    case "open":
-      await perform(now, (shop, at) => shop.reopen(at, number(id)));
-      // Whoever opens it without being an administrator has it.
-      if (!caller.isAdministrator) await perform(now, (shop, at) => shop.assign(at, number(id), agentOf(caller.id)));
-      break;
-    case "resolved":
-      await perform(now, (shop, at) => shop.resolve(at, number(id)));
-      break;
-    case "snoozed":
-      await perform(now, (shop, at) => shop.snooze(at, number(id), until));
-      break;
-    default:
-      return { status: 500, body: { status: 500, error: "Internal Server Error" } };
-  }
-  return ok({
-    payload: {
-      success: true,
-      conversation_id: number(id),
-      current_status: status,
-      snoozed_until: input.snoozed_until ?? null,
-    },
-  });
-}
-
-async function togglePriority(call: Call): Promise<Answer> {
-  const { input, parts: [id], perform, now } = call;
-  if (!isThere(call)) return NOT_FOUND;
-  const priority = PRIORITIES.find((name) => name === input.priority) ?? null;
-  if (priority === null && input.priority !== null && input.priority !== undefined) {
-    return { status: 500, body: { status: 500, error: "Internal Server Error" } };
-  }
-  await perform(now, (shop, at) => shop.setPriority(at, number(id), priority as Priority | null));
-  return ok();
-}
-
-async function setCustomAttributes(call: Call): Promise<Answer> {
-  const { input, parts: [id], perform, now } = call;
-  if (!isThere(call)) return NOT_FOUND;
-  const given = input.custom_attributes;
-  const attributes = typeof given === "object" && given !== null ? { ...given } : {};
-  await perform(now, (shop, at) => shop.setCustomAttributes(at, number(id), attributes));
-  return ok({ custom_attributes: attributes });
-}
-
-async function updateLastSeen(call: Call): Promise<Answer> {
-  if (!isThere(call)) return NOT_FOUND;
-  await call.perform(call.now, (shop, at) => shop.agentOpens(at, number(call.parts[0])));
-  return found(await call.reader.conversation(number(call.parts[0])));
-}
-
-const EVENTS = [
-  "conversation_status_changed",
-  "conversation_updated",
-  "conversation_created",
-  "contact_created",
-  "contact_updated",
-  "message_created",
-  "message_updated",
-  "webwidget_triggered",
-  "inbox_created",
-  "inbox_updated",
-  "conversation_typing_on",
-  "conversation_typing_off",
-];
-
-const WEBHOOK = "id, name, url, account_id, subscriptions, secret";
-const webhooks = (reader: Reader) => reader.rows(`select ${WEBHOOK} from webhooks order by id`);
-
-// Model validation has a form of its own: "message", and which attributes.
-const invalid = (message: string, attribute: string): Answer => ({
-  status: 422,
-  body: { message, attributes: [attribute] },
-});
-
-function webhookFault(given: Attributes): Answer | null {
-  if (given.url !== undefined && !/^https?:\/\/\S+$/.test(String(given.url))) return invalid("Url is invalid", "url");
-  if (given.subscriptions !== undefined) {
-    const events = given.subscriptions;
-    if (!Array.isArray(events) || events.length === 0 || events.some((event) => !EVENTS.includes(String(event)))) {
-      return invalid("Subscriptions Invalid events", "subscriptions");
-    }
-  }
-  return null;
-}
-
-const webhookInput = (input: Attributes): Attributes =>
-  typeof input.webhook === "object" && input.webhook !== null ? { ...input.webhook } : input;
-
-async function createWebhook({ input, reader, installation, now, newSecret }: Call): Promise<Answer> {
-  const given = webhookInput(input);
-  if (Object.keys(given).length === 0) return refuse(422, "param is missing or the value is empty: webhook");
-  const fault = webhookFault({ url: "", ...given });
-  if (fault !== null) return fault;
-  const [webhook] = await reader.rows(
-    `insert into webhooks (account_id, name, url, secret, subscriptions, created_at, updated_at)
-    select $1, $2, $3, $4, coalesce($5::jsonb, '${JSON.stringify(EVENTS.slice(0, 8))}'), $6, $6
-    on conflict (account_id, url) do nothing returning ${WEBHOOK}`,
-    [
-      installation.account.id,
-      given.name ?? null,
-      given.url,
-      newSecret(),
-      given.subscriptions === undefined ? null : JSON.stringify(given.subscriptions),
-      now.toISOString().slice(0, -1),
-    ],
-  );
-  return webhook === undefined ? invalid("Url has already been taken", "url") : ok({ payload: { webhook } });
-}
-
-// The secret is Chatwoot's own to make, so one that is sent along is not looked at.
-async function updateWebhook({ input, reader, parts: [id], now }: Call): Promise<Answer> {
-  const given = webhookInput(input);
-  const fault = webhookFault(given);
-  if (fault !== null) return fault;
-  const [webhook] = await reader.rows(
-    `update webhooks set name = coalesce($2, name), url = coalesce($3, url),
-      subscriptions = coalesce($4::jsonb, subscriptions), updated_at = $5
-    where id = $1 returning ${WEBHOOK}`,
-    [
-      number(id),
-      given.name ?? null,
-      given.url ?? null,
-      given.subscriptions === undefined ? null : JSON.stringify(given.subscriptions),
-      now.toISOString().slice(0, -1),
-    ],
-  );
-  return webhook === undefined ? NOT_FOUND : ok({ payload: { webhook } });
+  const accounts = role === null
+    ? []
+    : [{ ...account, status: "active", role, permissions: [role], availability: "online" }];
+  return { access_token: token, ...user, provider: "email", role, account_id: accounts[0]?.id ?? null, accounts };
 }

@@ -40,18 +40,34 @@ export interface Answer {
 
 const ANSWER_LIMIT = 64 * 1024;
 
-/** Posts every event at most once; the answers come back in the order of the events. */
-export async function send(events: Iterable<Sendable>, options: SendOptions): Promise<Answer[]> {
-  const { concurrency = 10, ordered = false, timeoutMilliseconds = 5000 } = options;
-  const target = readTarget(options.url);
+/** Where an event goes, and with which secret. */
+export interface Receiver {
+  url: string;
+  secret: string | null;
+}
+
+/** Connections that are kept for the next event; each event is posted once, whatever comes of it. */
+export function createSender({ now, timeoutMilliseconds = 5000 }: Pick<SendOptions, "now" | "timeoutMilliseconds">) {
   const agent = new Agent({
     connect: { timeout: timeoutMilliseconds },
     headersTimeout: timeoutMilliseconds,
     bodyTimeout: timeoutMilliseconds,
   });
+  return {
+    post: async (event: Sendable, { url, secret }: Receiver): Promise<Answer> =>
+      await post(event, { ...readTarget(url), secret, now, agent }),
+    close: () => agent.close(),
+  };
+}
+
+/** Posts every event at most once; the answers come back in the order of the events. */
+export async function send(events: Iterable<Sendable>, options: SendOptions): Promise<Answer[]> {
+  const { concurrency = 10, ordered = false } = options;
+  readTarget(options.url);
+  const sender = createSender(options);
   const answers: Answer[] = [];
   const deliver = async (event: Sendable, position: number) => {
-    const answer = await post(event, { ...options, ...target, agent });
+    const answer = await sender.post(event, options);
     answers[position] = answer;
     options.onAnswer?.(answer);
   };
@@ -61,7 +77,7 @@ export async function send(events: Iterable<Sendable>, options: SendOptions): Pr
       for (const [position, event] of lane) await deliver(event, position);
     }));
   } finally {
-    await agent.close();
+    await sender.close();
   }
   return answers;
 }
@@ -107,7 +123,13 @@ function readTarget(text: string): Target {
   return { url, authorization };
 }
 
-async function post(event: Sendable, options: Omit<SendOptions, "url"> & Target & { agent: Agent }): Promise<Answer> {
+interface Posting extends Target {
+  secret: string | null;
+  now?: () => Date;
+  agent: Agent;
+}
+
+async function post(event: Sendable, options: Posting): Promise<Answer> {
   const body = typeof event.body === "string" ? Buffer.from(event.body) : event.body;
   const timestamp = Math.floor((options.now?.() ?? new Date()).getTime() / 1000);
   const headers = signatureHeaders(body, { secret: options.secret, timestamp, deliveryId: event.deliveryId });

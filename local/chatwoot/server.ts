@@ -5,12 +5,14 @@ import type { AddressInfo } from "node:net";
 import { Pool, types } from "pg";
 import { UserError } from "../settings.ts";
 import { type ChatwootEvent, type Outcome } from "./engine.ts";
-import { createFaults, type FaultDial } from "./faults.ts";
+import { createFaults, type Fault, type FaultDial } from "./faults.ts";
 import type { Installation } from "./installation.ts";
 import { openMemory } from "./memory.ts";
 import { createRandom } from "./random.ts";
 import { type Answer, answerRequest } from "./rest.ts";
+import { BROKEN } from "./rest-call.ts";
 import { createReader } from "./rest-rows.ts";
+import { EVENTS } from "./rest-webhooks.ts";
 import { serialise } from "./serialise.ts";
 import { createDispatcher, type Target, type WebhookCounts, type WebhookDial } from "./webhooks.ts";
 
@@ -31,21 +33,33 @@ export interface ChatwootOptions {
   rateLimitPerMinute?: number;
 }
 
+/** One request, in the order in which they came. */
+export interface Asked {
+  method: string;
+  /** With its query. */
+  path: string;
+  /** Of the answer; null while there is none, and for good where none was given. */
+  status: number | null;
+  /** What went wrong in here, where the answer was 500. */
+  problem: string | null;
+}
+
 export interface Chatwoot {
   url: string;
   /** An administrator's access token. */
   token: string;
   installation: Installation;
-  /** What was asked, as "GET /path?query", in order. */
-  requests: string[];
+  requests: Asked[];
   webhooks: WebhookCounts;
+  /** How often each fault was given instead of an answer. */
+  faults: Partial<Record<Fault, number>>;
   /** Does something in the shop, keeps it, and sends the webhooks that follow. */
   perform(at: Date, verb: (installation: Installation, at: Date) => Outcome): Promise<Outcome>;
   /** Keeps what verbs called directly have done, and sends their webhooks. */
   dispatch(events: readonly ChatwootEvent[]): Promise<void>;
   /** Waits until no webhook is on its way. */
   drain(): Promise<void>;
-  /** Adds an account webhook, or gives an existing one this secret; an own secret is made unless given. */
+  /** Adds an account webhook, of all events unless told, or gives an existing one this secret. */
   createWebhook(webhook: { url: string; secret?: string; subscriptions?: readonly string[] }): Promise<Target>;
   setNow(now: Date | (() => Date)): void;
   turnWebhooks(dial: Partial<WebhookDial>): void;
@@ -75,7 +89,7 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
   pool.on("error", () => {});
   const dispatcher = createDispatcher(options.webhooks ?? {}, () => now());
   const faults = createFaults(options.faults ?? {});
-  const requests: string[] = [];
+  const requests: Asked[] = [];
   const sockets = createServer();
   const secrets = createRandom(seed + 7);
 
@@ -104,12 +118,13 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       ));
     sockets.listen(options.port ?? 0, host, resolve);
   }).catch(async (error) => {
+    await dispatcher.stop();
     await pool.end();
     await memory.close();
     throw error;
   });
-  const url = `http://${host}:${(sockets.address() as AddressInfo).port}`;
-  const reader = createReader(pool, { accountId: installation.account.id, baseUrl: url });
+  const origin = `http://${host}:${(sockets.address() as AddressInfo).port}`;
+  const reader = createReader(pool, { accountId: installation.account.id, baseUrl: origin });
 
   let minute = 0;
   let inMinute = 0;
@@ -121,17 +136,21 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
     return inMinute > options.rateLimitPerMinute;
   };
 
-  const handle = async (request: IncomingMessage, response: ServerResponse) => {
-    requests.push(`${request.method} ${request.url}`);
+  const handle = async (request: IncomingMessage, response: ServerResponse, asked: Asked) => {
     response.setHeader("date", now().toUTCString());
-    if (isThrottled()) {
-      response.writeHead(429, { "content-type": "text/plain" }).end("Retry later\n");
+    const url = new URL(request.url ?? "/", origin);
+    if (url.pathname !== "/health" && isThrottled()) {
+      request.resume();
+      asked.status = 429;
+      return void response.writeHead(429, { "content-type": "text/plain" }).end("Retry later\n");
+    }
+    if (await faults.spoil(request, response)) {
+      asked.status = response.headersSent ? response.statusCode : null;
       return;
     }
-    if (await faults.spoil(request, response)) return;
     const answer: Answer = await answerRequest({
       method: request.method ?? "GET",
-      url: new URL(request.url ?? "/", url),
+      url,
       token: String(request.headers["api_access_token"] ?? request.headers["api-access-token"] ?? "") || null,
       body: await readBody(request),
       reader,
@@ -140,43 +159,38 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       perform,
       newSecret: () => secrets.token(24),
     });
-    const body = answer.body === undefined ? "" : serialise(answer.body);
+    asked.status = answer.status;
     response.writeHead(answer.status, { "content-type": "application/json; charset=utf-8" });
-    response.end(request.method === "HEAD" ? undefined : body);
+    response.end(answer.body === undefined ? "" : serialise(answer.body));
   };
   sockets.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    handle(request, response).catch((error: Error) => {
+    const asked: Asked = { method: request.method ?? "", path: request.url ?? "", status: null, problem: null };
+    requests.push(asked);
+    handle(request, response, asked).catch((error: Error) => {
+      asked.problem = error.message;
       if (response.headersSent) return void response.destroy();
-      response.writeHead(500, { "content-type": "application/json" });
-      response.end(serialise({ status: 500, error: "Internal Server Error", reason: error.message }));
+      asked.status = 500;
+      response.writeHead(500, { "content-type": "application/json; charset=utf-8" }).end(serialise(BROKEN.body));
     });
   });
 
   return {
-    url,
+    url: origin,
     token: installation.accessToken,
     installation,
     requests,
     webhooks: dispatcher.counts,
+    faults: faults.counts,
     perform,
     dispatch,
     drain: dispatcher.drain,
-    async createWebhook({ url: target, secret = secrets.token(24), subscriptions = null }) {
+    async createWebhook({ url, secret = secrets.token(24), subscriptions = EVENTS }) {
       const { rows: [webhook] } = await pool.query<Target>(
         `insert into webhooks (account_id, url, secret, subscriptions, created_at, updated_at)
-        values ($1, $2, $3, coalesce($4::jsonb, '["conversation_status_changed", "conversation_updated",
-          "conversation_created", "contact_created", "contact_updated", "message_created", "message_updated",
-          "webwidget_triggered", "inbox_created", "inbox_updated", "conversation_typing_on", "conversation_typing_off"]'),
-          $5, $5)
+        values ($1, $2, $3, $4, $5, $5)
         on conflict (account_id, url) do update set secret = excluded.secret, subscriptions = excluded.subscriptions
         returning url, secret, subscriptions`,
-        [
-          installation.account.id,
-          target,
-          secret,
-          subscriptions === null ? null : JSON.stringify(subscriptions),
-          now().toISOString().slice(0, -1),
-        ],
+        [installation.account.id, url, secret, JSON.stringify(subscriptions), now().toISOString().slice(0, -1)],
       );
       return webhook;
     },
@@ -188,7 +202,7 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
     async stop() {
       sockets.closeAllConnections();
       await new Promise((resolve) => sockets.close(resolve));
-      await dispatcher.drain();
+      await dispatcher.stop();
       await memory.save();
       await pool.end();
       await memory.close();

@@ -1,0 +1,44 @@
+// One request on its way through the REST API, and the answers that several paths share.
+import type { Outcome } from "./engine.ts";
+import type { Installation } from "./installation.ts";
+import type { Attributes } from "./records.ts";
+import type { Reader, Viewer } from "./rest-rows.ts";
+
+export interface Answer {
+  status: number;
+  /** undefined is an empty body. */
+  body?: unknown;
+}
+
+export interface RestRequest {
+  method: string;
+  url: URL;
+  token: string | null;
+  body: string;
+  reader: Reader;
+  installation: Installation;
+  now: Date;
+  perform(at: Date, verb: (installation: Installation, at: Date) => Outcome): Promise<Outcome>;
+  newSecret(): string;
+}
+
+/** The owner of the token. */
+export interface Caller extends Viewer {
+  kind: "User" | "AgentBot";
+}
+
+export interface Call extends RestRequest {
+  caller: Caller;
+  /** The numbers in the path. */
+  ids: number[];
+  input: Attributes;
+}
+
+export const ok = (body?: unknown): Answer => ({ status: 200, body });
+export const refuse = (status: number, error: string): Answer => ({ status, body: { error } });
+export const NOT_FOUND = refuse(404, "Resource could not be found");
+/** Chatwoot says 401, and not 403, where rights are missing. */
+export const FORBIDDEN = refuse(401, "You are not authorized to do this action");
+export const BROKEN: Answer = { status: 500, body: { status: 500, error: "Internal Server Error" } };
+
+export const found = (value: unknown): Answer => value === null ? NOT_FOUND : ok(value);
