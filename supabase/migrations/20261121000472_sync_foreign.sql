@@ -129,7 +129,6 @@ declare
   v_login_options text[];
   v_is_known boolean;
   v_is_changed boolean := false;
-  v_state text;
   v_message text;
   v_detail text;
 begin
@@ -174,7 +173,7 @@ begin
     execute format('create schema %I', v_next);
     perform sync.import_foreign(v_server, v_next);
   exception when others then
-    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail;
+    get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail;
     -- What the other side says names host and user, and never the password.
     raise exception 'Chatwoot''s database could not be read: %', left(concat_ws(' ', v_message, nullif(v_detail, '')), 500)
       using errcode = 'OC422', hint = 'Check the URL in Vault, that the database lets this project connect, and that its user may read schema public.';

@@ -55,7 +55,6 @@ declare
   v_known bigint[];
   v_contacts bigint[];
   v_messages bigint[];
-  v_part integer;
   v_size constant integer := 1000;
 begin
   loop
@@ -123,10 +122,9 @@ begin
     end if;
     update sync.verifications as existing set state = 'running', cursor = jsonb_build_object('day', v_day + 1)
     where existing.account_id = verify_database.account_id and existing.verification_id = verify_database.verification_id;
-    if clock_timestamp() >= v_end then
-      return false;
-    end if;
+    exit when clock_timestamp() >= v_end;
   end loop;
+  return false;
 end
 $$;
 comment on function sync.verify_database is
