@@ -1,5 +1,5 @@
 // The clock of pg_cron: reads cron.job each second and runs what is due, each run in a connection of its own.
-import { Client, DatabaseError, type QueryResult } from "pg";
+import { Client, DatabaseError, Pool, type QueryResult } from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
 import { dueBetween, readSchedule, type Schedule } from "./schedule.ts";
 
@@ -51,6 +51,9 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
   // Ended while the scheduler had no connection; written as soon as it has one again.
   const unwritten: Outcome[] = [];
   let scheduler: Client | null = null;
+  // Jobs that begin together write of themselves at once, which one connection does not do.
+  const records = new Pool({ connectionString: adminUrl, max: 2, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  records.on("error", () => {});
   let lastMinute = Math.floor(Date.now() / MINUTE);
   let isFirstRead = true;
   const stopping = new AbortController();
@@ -128,25 +131,25 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
     if (thisMinute > lastMinute || thisMinute < lastMinute - 180) lastMinute = thisMinute;
   };
 
-  const startPending = (client: Client) => {
+  const startPending = () => {
     let places = MAX_RUNNING - [...jobs.values()].filter((job) => job.isRunning).length;
     for (const job of jobs.values()) {
       if (job.pending === 0 || job.isRunning || places-- <= 0) continue;
       job.pending--;
       job.isRunning = true;
       job.lastStart = Date.now();
-      void run(client, job.row)
+      void run(job.row)
         .catch((error) => log(`cron job ${job.row.jobid}: ${words(error)}`))
         .finally(() => {
           job.isRunning = false;
           // A run that was waited for starts at once, not at the next second.
-          if (scheduler && !stopping.signal.aborted) startPending(scheduler);
+          if (scheduler && !stopping.signal.aborted) startPending();
         });
     }
   };
 
-  const run = async (admin: Client, { jobid, command, database, username }: JobRow) => {
-    const begun = await unlessDropped(admin.query<{ runid: string }>(
+  const run = async ({ jobid, command, database, username }: JobRow) => {
+    const begun = await unlessDropped(records.query<{ runid: string }>(
       `insert into cron.job_run_details (jobid, database, username, command, status)
        values ($1, $2, $3, $4, 'starting') returning runid`,
       [jobid, database, username, command],
@@ -166,7 +169,7 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
       await client.connect().catch((error) => {
         throw new Error(`connection failed: ${words(error)}`);
       });
-      await admin.query(
+      await records.query(
         "update cron.job_run_details set status = 'running', job_pid = $2, start_time = clock_timestamp() where runid = $1",
         [runid, pidOf(client)],
       );
@@ -181,7 +184,7 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
     running.delete(runid);
     if (outcome === null || stopping.signal.aborted) return;
     const ended = { runid, ...outcome, endedAt: new Date() };
-    if (scheduler) await write(scheduler, ended).catch(() => unwritten.push(ended));
+    if (scheduler) await write(records, ended).catch(() => unwritten.push(ended));
     else unwritten.push(ended);
   };
 
@@ -192,7 +195,7 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
         failures = 0;
         await readJobs(client);
         noteDue();
-        startPending(client);
+        startPending();
         await pause(1000 - Date.now() % 1000);
       } catch (error) {
         if (stopping.signal.aborted) return;
@@ -219,6 +222,7 @@ export async function startCron({ adminUrl, log, onConnect }: CronOptions): Prom
         await client.end().catch(() => {});
       }
       await looping;
+      await records.end().catch(() => {});
     },
   };
 }
@@ -233,7 +237,7 @@ async function unlessDropped<T>(query: Promise<T>): Promise<T | null> {
   }
 }
 
-async function write(client: Client, { runid, status, message, endedAt }: Outcome): Promise<void> {
+async function write(client: Client | Pool, { runid, status, message, endedAt }: Outcome): Promise<void> {
   await unlessDropped(client.query(
     // Our clock counts milliseconds, Postgres's microseconds: a short run must not end before it began.
     `update cron.job_run_details set status = $2, return_message = $3, end_time = greatest($4, start_time)

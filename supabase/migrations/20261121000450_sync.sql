@@ -177,6 +177,7 @@ begin
   update sync.sources as existing set failures = 0, retry_at = null, problem = null, hint = null, problem_at = null,
     last_success_at = succeed.as_of
   where existing.account_id = succeed.account_id and existing.door = succeed.door;
+  perform ops.resolve_alert(succeed.account_id, 'sync.failing', succeed.door, succeed.as_of);
   perform sync.record_run(succeed.account_id, succeed.door, succeed.as_of,
     case when succeed.rows_changed > 0 then 'done' else 'idle' end, succeed.requests, succeed.rows_read,
     succeed.rows_changed, null);
@@ -205,6 +206,14 @@ begin
   where existing.account_id = fail.account_id and existing.door = fail.door;
   perform sync.record_run(fail.account_id, fail.door, fail.as_of, 'failed', fail.requests, fail.rows_read,
     fail.rows_changed, left(fail.problem, 500));
+  if exists (select from sync.sources as existing
+    where existing.account_id = fail.account_id and existing.door = fail.door and existing.failures > 1
+      and existing.last_success_at < fail.as_of - interval '1 hour')
+  then
+    perform ops.raise_alert(fail.account_id, 'sync.failing', fail.door,
+      format('The sync through the %s door has had no success for over an hour: %s', fail.door, fail.problem), fail.hint,
+      fail.as_of);
+  end if;
 end
 $$;
 comment on function sync.fail is

@@ -244,6 +244,7 @@ declare
   v_account bigint;
   v_sources_left integer := pg_catalog.cardinality(v_accounts);
   v_share_end timestamptz;
+  v_begun_at timestamptz;
   v_step record;
   v_requests integer;
   v_rows_read bigint;
@@ -255,6 +256,7 @@ begin
     -- Whoever comes first leaves the others their share.
     v_share_end := pg_catalog.clock_timestamp() + (v_end - pg_catalog.clock_timestamp()) / v_sources_left;
     v_sources_left := v_sources_left - 1;
+    v_begun_at := coalesce(tick_rest.as_of, pg_catalog.clock_timestamp());
     v_requests := 0;
     v_rows_read := 0;
     v_rows_changed := 0;
@@ -264,7 +266,7 @@ begin
       v_step := sync.rest_step(v_account, v_tick_at, coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()),
         least(v_end, greatest(v_share_end, pg_catalog.clock_timestamp() + interval '5 seconds')));
       if v_requests = 0 and v_step.outcome <> 'busy' then
-        perform sync.begin(v_account, 'rest', v_tick_at);
+        perform sync.begin(v_account, 'rest', v_begun_at);
       end if;
       v_requests := v_requests + v_step.requests;
       v_rows_read := v_rows_read + v_step.rows_read;
@@ -278,15 +280,15 @@ begin
         or pg_catalog.clock_timestamp() >= v_share_end;
     end loop;
     if v_step.outcome = 'stopped' then
-      perform sync.stop(v_account, 'rest', v_tick_at, v_step.problem, v_step.hint, v_requests, v_rows_read, v_rows_changed);
+      perform sync.stop(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_step.problem, v_step.hint, v_requests, v_rows_read, v_rows_changed);
     elsif v_step.outcome = 'failed' or v_refused >= 3 then
       -- What went well before it ends a row of failures.
       update sync.sources as existing set failures = 0
       where existing.account_id = v_account and existing.door = 'rest' and existing.failures > 0 and v_rows_read > 0;
-      perform sync.fail(v_account, 'rest', v_tick_at, v_step.kind, v_step.problem, v_step.hint, v_requests, v_rows_read,
+      perform sync.fail(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_step.kind, v_step.problem, v_step.hint, v_requests, v_rows_read,
         v_rows_changed);
     elsif v_step.outcome <> 'busy' then
-      perform sync.succeed(v_account, 'rest', v_tick_at, v_requests, v_rows_read, v_rows_changed);
+      perform sync.succeed(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_requests, v_rows_read, v_rows_changed);
     end if;
     commit;
   end loop;

@@ -32,6 +32,8 @@ comment on column sync.verifications.finished_at is 'When it ended (UTC); null u
 create unique index verifications_open_key on sync.verifications (account_id, door, since, until)
   where finished_at is null;
 
+create index verifications_finished_at_idx on sync.verifications (finished_at);
+
 create table sync.verified_days (
   account_id bigint not null,
   verification_id bigint not null,
@@ -254,7 +256,7 @@ begin
     actor => 'rule:sync', as_of => finish_verification.as_of);
   if v_row.problem is null and v_differing > v_healed then
     perform ops.raise_alert(v_row.account_id, 'sync.differs', v_row.door,
-      format('%s rows of the mirror still differ from Chatwoot after healing', v_differing - v_healed),
+      format('Rows of the mirror that still differ from Chatwoot after healing: %s', v_differing - v_healed),
       'They are listed in api.sync_differences. Verify again; if they stay, report them.', finish_verification.as_of);
   elsif v_row.problem is null then
     perform ops.resolve_alert(v_row.account_id, 'sync.differs', v_row.door, finish_verification.as_of);
@@ -266,8 +268,9 @@ comment on function sync.finish_verification is 'Ends a comparison, well or with
 create function sync.verify(
   account_id bigint, since timestamptz, until timestamptz, as_of timestamptz default now()
 ) returns table (
-  verification_id bigint, door text, state text, day date, entity text, source_rows bigint, mirror_rows bigint,
-  differing bigint, healed bigint, is_equal boolean
+  verification_id bigint, door text, state text, problem text, finished_at timestamptz, day date, entity text,
+  source_rows bigint, mirror_rows bigint, source_hash bigint, mirror_hash bigint, differing bigint, healed bigint,
+  is_equal boolean
 )
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -290,12 +293,14 @@ begin
   select existing.account_id, existing.door, verify.since, verify.until, verify.as_of, access.actor()
   from sync.sources as existing
   where existing.account_id = verify.account_id and existing.state = 'active'
-    -- Asked again while it is at work, or within the hour after: that one's answer.
+    -- Asked again while it is at work, or within the hour after it found all right: that one's answer.
     and not exists (
       select from sync.verifications as asked
       where asked.account_id = existing.account_id and asked.door = existing.door and asked.since = verify.since
         and asked.until = verify.until and asked.state <> 'failed'
-        and (asked.finished_at is null or asked.finished_at > verify.as_of - interval '1 hour'))
+        and (asked.finished_at is null or (asked.finished_at > verify.as_of - interval '1 hour' and not exists (
+          select from sync.verified_days as days where days.account_id = asked.account_id
+            and days.verification_id = asked.verification_id and days.differing > days.healed))))
   on conflict do nothing;
   for v_verification in
     select asked.verification_id from sync.verifications as asked
@@ -306,8 +311,9 @@ begin
     perform sync.verify_database(verify.account_id, v_verification.verification_id, verify.as_of, interval '4 seconds');
   end loop;
   return query
-    select asked.verification_id, asked.door, asked.state, days.day, days.entity, days.source_rows, days.mirror_rows,
-      days.differing, days.healed, days.differing = days.healed
+    select asked.verification_id, asked.door, asked.state, asked.problem, asked.finished_at, days.day, days.entity,
+      days.source_rows, days.mirror_rows, days.source_hash, days.mirror_hash, days.differing, days.healed,
+      days.differing = days.healed
     from (
       select distinct on (latest.door) latest.* from sync.verifications as latest
       where latest.account_id = verify.account_id and latest.since = verify.since and latest.until = verify.until
@@ -320,6 +326,38 @@ end
 $$;
 comment on function sync.verify is
   'Asks for a comparison of the mirror with each active source, heals what differs, and returns how far it is: one row a day and entity. Operators and above. Errors: OC403, OC404, OC422.';
+
+create function sync.purge_verifications(as_of timestamptz default now(), batch_size integer default 100) returns bigint
+language sql volatile security invoker set search_path = '' as $$
+  with old as materialized (
+    select asked.account_id, asked.verification_id from sync.verifications as asked
+    where asked.finished_at < purge_verifications.as_of - interval '90 days'
+    order by asked.finished_at limit purge_verifications.batch_size
+  ), gone as (
+    delete from sync.verifications as existing using old
+    where existing.account_id = old.account_id and existing.verification_id = old.verification_id
+    returning existing.verification_id
+  )
+  select count(*) from gone
+$$;
+comment on function sync.purge_verifications is 'Deletes comparisons that ended over 90 days ago with all they found, one batch; returns how many.';
+
+create function sync.request_verifications(as_of timestamptz default now()) returns bigint
+-- Nobody has to remember to ask. Three days cover what REST looks at again by itself, and a day on which cron stood still.
+language sql volatile security invoker set search_path = '' as $$
+  with asked as (
+    insert into sync.verifications (account_id, door, since, until, requested_at, requested_by)
+    select sources.account_id, sources.door,
+      (date_trunc('day', request_verifications.as_of at time zone 'UTC') - interval '3 days') at time zone 'UTC',
+      date_trunc('day', request_verifications.as_of at time zone 'UTC') at time zone 'UTC',
+      request_verifications.as_of, 'rule:sync'
+    from sync.sources where sources.state = 'active' and sources.backfill_finished_at is not null
+    on conflict do nothing
+    returning 1
+  )
+  select count(*) from asked
+$$;
+comment on function sync.request_verifications is 'Asks for a comparison of the last three days with each active source; returns how many were asked for.';
 
 do $$
 declare
@@ -339,5 +377,6 @@ end
 $$;
 
 revoke all on function sync.mirror_facts, sync.said, sync.compare, sync.distrust, sync.note_healed,
-  sync.finish_verification, sync.verify from public, anon, authenticated, service_role;
+  sync.finish_verification, sync.verify, sync.request_verifications,
+  sync.purge_verifications from public, anon, authenticated, service_role;
 grant execute on function sync.verify to authenticated, service_role;

@@ -113,16 +113,18 @@ comment on function api.resume_sync is
 
 create function api.verify_sync(account_id bigint, since timestamptz, until timestamptz)
 returns table (
-  verification_id bigint, door text, state text, day date, entity text, source_rows bigint, mirror_rows bigint,
-  differing bigint, healed bigint, is_equal boolean
+  verification_id bigint, door text, state text, problem text, finished_at timestamptz, day date, entity text,
+  source_rows bigint, mirror_rows bigint, source_hash bigint, mirror_hash bigint, differing bigint, healed bigint,
+  is_equal boolean
 )
 language sql volatile security invoker set search_path = '' as $$
-  select verified.verification_id, verified.door, verified.state, verified.day, verified.entity, verified.source_rows,
-    verified.mirror_rows, verified.differing, verified.healed, verified.is_equal
+  select verified.verification_id, verified.door, verified.state, verified.problem, verified.finished_at, verified.day,
+    verified.entity, verified.source_rows, verified.mirror_rows, verified.source_hash, verified.mirror_hash,
+    verified.differing, verified.healed, verified.is_equal
   from sync.verify(verify_sync.account_id, verify_sync.since, verify_sync.until) as verified
 $$;
 comment on function api.verify_sync is
-  'Compares the mirror with each active source for conversations begun in [since, until) and heals what differs. One row a source, UTC day and entity; state says whether it is still at work (ask again with the same range), and is_equal whether the day is right now. Operators and above. Errors: OC403, OC404, OC422.';
+  'Compares the mirror with each active source for conversations begun in [since, until) and heals what differs. One row a source, UTC day and entity; state says whether it is still at work (ask again with the same range), the hashes are of every fact before anything was healed, and is_equal says whether the day is right now. Operators and above. Errors: OC403, OC404, OC422.';
 
 create view api.settings with (security_invoker = true) as
 select accounts.account_id, definitions.name, coalesce(settings.value, definitions.default_value) as value,

@@ -5,4 +5,6 @@ select cron.schedule('inbox-purge-bodies', '* * * * *', 'select inbox.purge_bodi
 select cron.schedule('ops-purge-job-runs', '17 * * * *', 'select ops.purge_job_runs()');
 select cron.schedule('sync-database', '* * * * *', 'call sync.tick_database()');
 select cron.schedule('sync-purge-runs', '27 * * * *', 'select sync.purge_runs()');
+select cron.schedule('sync-purge-verifications', '37 4 * * *', 'select sync.purge_verifications()');
+select cron.schedule('sync-request-verifications', '23 3 * * *', 'select sync.request_verifications()');
 select cron.schedule('sync-rest', '* * * * *', 'call sync.tick_rest()');

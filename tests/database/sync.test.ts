@@ -289,6 +289,48 @@ describe("the token", () => {
   );
 });
 
+test("an hour without a success is an alert, which the next success closes", () =>
+  database.rolledBack(async (sql) => {
+    await setRest(sql, URL);
+    const fail = (minutes: number) =>
+      sql.rows(
+        "select sync.fail(1, 'rest', $1::timestamptz + make_interval(mins => $2), 'timeout', 'No answer.', 'Wait.')",
+        [AS_OF, minutes],
+      );
+    await sql.rows("select sync.succeed(1, 'rest', $1, 1, 0, 0)", [AS_OF]);
+
+    for (const minutes of [1, 30, 59]) await fail(minutes);
+    expect(await sql.rows("select from api.alerts")).toHaveLength(0);
+    for (const minutes of [61, 90]) await fail(minutes);
+    await sql.resultsEqual("select kind, times, resolved_at from ops.alerts", [
+      { kind: "sync.failing", times: 2, resolved_at: null },
+    ]);
+
+    await sql.rows("select sync.succeed(1, 'rest', $1::timestamptz + interval '2 hours', 1, 0, 0)", [AS_OF]);
+    await sql.resultsEqual("select resolved_at is not null as is_over from ops.alerts", [{ is_over: true }]);
+  }));
+
+test("each night asks for the last three days, once, and old comparisons go after ninety", () =>
+  database.rolledBack(async (sql) => {
+    await setRest(sql, URL);
+    expect(await sql.value("select sync.request_verifications($1)::int", [AS_OF])).toBe(0);
+    await sql.rows("update sync.sources set backfill_finished_at = $1 where account_id = 1", [AS_OF]);
+
+    expect(await sql.value("select sync.request_verifications($1)::int", [AS_OF])).toBe(1);
+    expect(await sql.value("select sync.request_verifications($1)::int", [AS_OF])).toBe(0);
+    await sql.resultsEqual("select since, until, requested_by, state from sync.verifications", [{
+      since: new Date("2026-11-17T00:00:00Z"),
+      until: new Date("2026-11-20T00:00:00Z"),
+      requested_by: "rule:sync",
+      state: "queued",
+    }]);
+
+    await sql.rows("select sync.finish_verification(1, verification_id, $1) from sync.verifications", [AS_OF]);
+    const purge = "select sync.purge_verifications($1::timestamptz + make_interval(days => $2))::int";
+    expect(await sql.value(purge, [AS_OF, 89])).toBe(0);
+    expect(await sql.value(purge, [AS_OF, 91])).toBe(1);
+  }));
+
 test("runs are kept for seven days", () =>
   database.rolledBack(async (sql) => {
     await setRest(sql, URL);

@@ -354,6 +354,8 @@ describe("pages of messages", () => {
     await desk.rows("update messages set created_at = '2020-01-01' where id = $1", [ids[110]]);
     expect((await page(`after=${ids[105]}`))[0]).toBe(ids[110]);
     expect(await page("")).not.toContain(ids[110]);
+    await desk.rows("update messages set created_at = '2026-11-20 12:00' where id = $1", [ids[120]]);
+    expect((await page("")).at(-1)).toBe(ids[120]);
     await desk.rows("update messages set created_at = '2026-11-20 10:51' where id = $1", [ids[110]]);
   });
 

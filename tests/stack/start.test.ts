@@ -154,7 +154,7 @@ describe("the life of one stack", () => {
     expect(accepted).toBe(all + doubled - dropped);
     expect(started.stdout()).toMatch(/recovered [1-9]\d* messages whose webhooks were lost/);
     expect(started.stdout()).toMatch(
-      /every fact of every row: 30 conversations, \d{3} messages and 30 contacts: all equal/,
+      /every fact its API shows of 30 conversations, \d{3} messages and 30 contacts: all equal/,
     );
     for (
       const title of [

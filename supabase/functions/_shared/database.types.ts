@@ -209,7 +209,7 @@ export type Database = {
                            },
 "verify_sync":
 { Args: { "account_id": number,"since": string,"until": string }; Returns: {
-              "day": string,"differing": number,"door": string,"entity": string,"healed": number,"is_equal": boolean,"mirror_rows": number,"source_rows": number,"state": string,"verification_id": number
+              "day": string,"differing": number,"door": string,"entity": string,"finished_at": string,"healed": number,"is_equal": boolean,"mirror_hash": number,"mirror_rows": number,"problem": string,"source_hash": number,"source_rows": number,"state": string,"verification_id": number
             }[]
                            }
           }
