@@ -4,6 +4,11 @@ import { type Agent, type Attributes, PRIORITIES } from "./records.ts";
 import { type Answer, BROKEN, type Call, FORBIDDEN, found, NOT_FOUND, ok, refuse } from "./rest-call.ts";
 
 const CONTENT_LIMIT = 150_000;
+const LABEL_LIMIT = 255;
+// In bytes: more does not fit into the index on messages.source_id.
+const SOURCE_ID_LIMIT = 2_600;
+// The last second that has four digits for its year.
+const LATEST_SECOND = 253_402_300_799;
 
 function personOf(installation: Installation, id: number): Agent | null {
   const { administrator } = installation.state;
@@ -14,6 +19,12 @@ function personOf(installation: Installation, id: number): Agent | null {
 function attributesOf(given: unknown): Attributes {
   const value: unknown = typeof given === "string" ? JSON.parse(given) : given;
   return typeof value === "object" && value !== null ? { ...value } : {};
+}
+
+/** What epoch seconds say; undefined where they say nothing that a column could hold. */
+function instantOf(seconds: unknown): Date | undefined {
+  const number = /^\d+$/.test(String(seconds)) ? Number(seconds) : Infinity;
+  return number > LATEST_SECOND ? undefined : new Date(number * 1000);
 }
 
 export async function createMessage(call: Call): Promise<Answer> {

@@ -21,6 +21,16 @@ language sql volatile security invoker set search_path = '' as $$
 $$;
 comment on function sync.rest_look_again is 'Queues conversations to be read themselves, not only their messages.';
 
+create function sync.rest_look_back(account_id bigint, display_id bigint, read_until_message_id bigint) returns bigint
+-- One answer holds 100: sixty known ones to see again, and room for what is new.
+language sql stable security invoker set search_path = '' as $$
+  select least(coalesce(rest_look_back.read_until_message_id, 0), coalesce((
+    select messages.message_id from chatwoot.messages
+    where messages.account_id = rest_look_back.account_id and messages.conversation_display_id = rest_look_back.display_id
+    order by messages.message_id desc offset 60 limit 1), 0))
+$$;
+comment on function sync.rest_look_back is 'The message after which a conversation is read again: never beyond what has been read to the end.';
+
 create function sync.rest_next(
   source sync.sources, tick_at timestamptz, as_of timestamptz,
   out task text, out path text, out query text, out array_at text[], out id bigint
@@ -91,11 +101,8 @@ begin
     query := case
       when v_read.walk_before_message_id = 0 then null
       when v_read.walk_before_message_id > 0 then 'before=' || v_read.walk_before_message_id
-      else 'after=' || coalesce(v_read.walk_after_message_id, least(coalesce(v_read.read_until_message_id, 0), coalesce((
-        -- One answer holds 100: sixty known ones to see again, and room for what is new.
-        select messages.message_id from chatwoot.messages
-        where messages.account_id = v_read.account_id and messages.conversation_display_id = v_read.display_id
-        order by messages.message_id desc offset 60 limit 1), 0))) end;
+      else 'after=' || coalesce(v_read.walk_after_message_id,
+        sync.rest_look_back(v_read.account_id, v_read.display_id, v_read.read_until_message_id)) end;
     return;
   end if;
 
@@ -293,7 +300,10 @@ begin
       due_at = least(existing.due_at, excluded.due_at),
       -- One that was never read to the end will be, from its beginning.
       walk_after_message_id = case when existing.read_updated_at is not null
-        then least(existing.walk_after_message_id, v_row.message_id - 1) else existing.walk_after_message_id end;
+        -- From before the survey, but not from beyond what has been read: what is between would never be.
+        then least(existing.walk_after_message_id, v_row.message_id - 1,
+          sync.rest_look_back(existing.account_id, existing.display_id, existing.read_until_message_id))
+        else existing.walk_after_message_id end;
   end loop;
   return v_changed;
 end

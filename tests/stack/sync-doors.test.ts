@@ -161,10 +161,11 @@ test("through webhooks alone, as far as they tell", async () => {
   expect(await differences(shop, "webhooks", ["contacts", "conversations", "messages", "csat_responses"])).toEqual([]);
 }, 120_000);
 
-test("through REST alone", async () => {
-  const shop = await begin(SEED);
+// In history 5 a survey is answered while messages before it are still unread.
+test.each([...new Set([SEED, 5])])("through REST alone (%d)", async (seed) => {
+  const shop = await begin(seed);
   await connectRest(shop);
-  for await (const { at } of pieces(shop, SEED)) await tickRest(shop, at);
+  for await (const { at } of pieces(shop, seed)) await tickRest(shop, at);
   await tickRest(shop, minutes(await lastInstant(), 30));
 
   // A customer whose conversations are all gone is in no list that names conversations.
