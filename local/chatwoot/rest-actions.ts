@@ -1,7 +1,19 @@
 // What the REST API does to conversations. Each is a verb of the installation, so that its webhooks follow.
 import type { Installation } from "./installation.ts";
 import { type Agent, type Attributes, PRIORITIES } from "./records.ts";
-import { type Answer, BROKEN, type Call, FORBIDDEN, found, NOT_FOUND, ok, refuse } from "./rest-call.ts";
+import {
+  type Answer,
+  BROKEN,
+  type Call,
+  FORBIDDEN,
+  found,
+  invalid,
+  isKeepable,
+  NOT_FOUND,
+  ok,
+  refuse,
+  UNKEEPABLE_MESSAGE,
+} from "./rest-call.ts";
 
 const CONTENT_LIMIT = 150_000;
 const LABEL_LIMIT = 255;
@@ -15,10 +27,15 @@ function personOf(installation: Installation, id: number): Agent | null {
   return id === administrator.id ? administrator : installation.agents.find((agent) => agent.id === id) ?? null;
 }
 
-// An object, or the JSON of one.
-function attributesOf(given: unknown): Attributes {
-  const value: unknown = typeof given === "string" ? JSON.parse(given) : given;
-  return typeof value === "object" && value !== null ? { ...value } : {};
+/** An object, or the JSON of one; null where it cannot be read or kept. */
+function attributesOf(given: unknown): Attributes | null {
+  if (typeof given !== "string") return typeof given === "object" && given !== null ? { ...given } : {};
+  try {
+    const value: unknown = JSON.parse(given);
+    return typeof value === "object" && value !== null && isKeepable(value) ? { ...value } : null;
+  } catch {
+    return null;
+  }
 }
 
 /** What epoch seconds say; undefined where they say nothing that a column could hold. */
@@ -39,6 +56,10 @@ export async function createMessage(call: Call): Promise<Answer> {
     return refuse(422, `Validation failed: Content is too long (maximum is ${CONTENT_LIMIT} characters)`);
   }
   const contentAttributes = attributesOf(input.content_attributes);
+  if (contentAttributes === null) return UNKEEPABLE_MESSAGE;
+  if (Buffer.byteLength(String(input.source_id ?? "")) > SOURCE_ID_LIMIT) {
+    return refuse(422, `Validation failed: Source is too long (maximum is ${SOURCE_ID_LIMIT} bytes)`);
+  }
   const sourceId = typeof input.source_id === "string" ? { sourceId: input.source_id } : {};
   const agent = personOf(installation, caller.id);
   const outcome = await perform(now, (shop, at) => {
@@ -69,6 +90,9 @@ export async function deleteConversation({ ids: [id], perform, now }: Call): Pro
 
 export async function setLabels({ input, installation, ids: [id], perform, now }: Call): Promise<Answer> {
   const labels = Array.isArray(input.labels) ? input.labels.map(String) : [];
+  if (labels.some((label) => label.length > LABEL_LIMIT)) {
+    return invalid(`Name is too long (maximum is ${LABEL_LIMIT} characters)`, "name");
+  }
   await perform(now, (shop, at) => shop.setLabels(at, id, labels));
   return ok({ payload: installation.conversation(id).labels });
 }
@@ -94,7 +118,8 @@ export async function toggleStatus(
   const isHandOff = caller.kind === "AgentBot" && current === "pending" && status === "open";
   const until = input.snoozed_until === undefined || input.snoozed_until === null
     ? null
-    : new Date(Number(input.snoozed_until) * 1000);
+    : instantOf(input.snoozed_until);
+  if (until === undefined) return BROKEN;
   switch (status) {
     case "open":
       await perform(now, (shop, at) => isHandOff ? shop.handOff(at, id) : shop.reopen(at, id));
@@ -128,6 +153,7 @@ export async function togglePriority({ input, ids: [id], perform, now }: Call): 
 
 export async function setCustomAttributes({ input, ids: [id], perform, now }: Call): Promise<Answer> {
   const attributes = attributesOf(input.custom_attributes);
+  if (attributes === null) return BROKEN;
   await perform(now, (shop, at) => shop.setCustomAttributes(at, id, attributes));
   return ok({ custom_attributes: attributes });
 }

@@ -1,7 +1,7 @@
 // Account webhooks through REST. The secret is Chatwoot's own to make, so one that is sent along is not looked at.
 import { DatabaseError } from "pg";
 import type { Attributes } from "./records.ts";
-import { type Answer, type Call, NOT_FOUND, ok, refuse } from "./rest-call.ts";
+import { type Answer, type Call, invalid, NOT_FOUND, ok, refuse } from "./rest-call.ts";
 
 /** What may be subscribed to. */
 export const EVENTS = [
@@ -22,11 +22,6 @@ export const EVENTS = [
 const COLUMNS = "id, name, url, account_id, subscriptions, secret";
 const UNIQUE_VIOLATION = "23505";
 
-// Model validation has a form of its own: "message", and which attributes.
-const invalid = (message: string, attribute: string): Answer => ({
-  status: 422,
-  body: { message, attributes: [attribute] },
-});
 const TAKEN = invalid("Url has already been taken", "url");
 
 function fault(given: Attributes): Answer | null {

@@ -18,10 +18,12 @@ import {
   type Caller,
   FORBIDDEN,
   found,
+  isKeepable,
   NOT_FOUND,
   ok,
   refuse,
   type RestRequest,
+  UNKEEPABLE_MESSAGE,
 } from "./rest-call.ts";
 import { createWebhook, deleteWebhook, listWebhooks, updateWebhook } from "./rest-webhooks.ts";
 
@@ -145,34 +147,19 @@ export async function answerRequest(request: RestRequest): Promise<Answer> {
   }
   const input = readInput(request.body);
   if (input === null) return { status: 400, body: { status: 400, error: "Bad Request" } };
-  if (!isKeepable(input)) return answer === createMessage ? refuse(422, "string contains null byte") : BROKEN;
+  if (!isKeepable(input)) return answer === createMessage ? UNKEEPABLE_MESSAGE : BROKEN;
   return await answer({ ...request, caller, ids, input });
 }
-
-// Deeper JSON is refused by Ruby's parser.
-const NESTING_LIMIT = 100;
 
 function readInput(body: string): Attributes | null {
   if (body === "") return {};
   try {
     const value: unknown = JSON.parse(body);
-    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-    return isObject && isNestedWithin(value, NESTING_LIMIT) ? { ...value } : null;
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : null;
   } catch {
     return null;
   }
 }
-
-const isNestedWithin = (value: unknown, limit: number): boolean =>
-  typeof value !== "object" || value === null ||
-  limit > 0 && Object.values(value).every((item) => isNestedWithin(item, limit - 1));
-
-// Text that Postgres takes: a verb whose change could never be put away would end every later one too.
-const isKeepable = (value: unknown): boolean => {
-  if (typeof value === "string") return !value.includes("\0") && !LONE_SURROGATE.test(value);
-  return typeof value !== "object" || value === null || Object.entries(value).flat().every(isKeepable);
-};
-const LONE_SURROGATE = /\p{Surrogate}/u;
 
 type Owner = Pick<Caller, "kind" | "id">;
 

@@ -203,9 +203,12 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       sockets.closeAllConnections();
       await new Promise((resolve) => sockets.close(resolve));
       await dispatcher.stop();
-      await memory.save();
-      await pool.end();
-      await memory.close();
+      try {
+        await memory.save();
+      } finally {
+        await pool.end();
+        await memory.close();
+      }
     },
   };
 }
