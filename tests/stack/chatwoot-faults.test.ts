@@ -131,6 +131,27 @@ describe("webhooks", () => {
   });
 });
 
+test("a Chatwoot that cannot put away what was done says so when it stops, and keeps no connection", async () => {
+  const desk = await open();
+  await desk.rows(`create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'The disk is full.'; end $$`);
+  await desk.rows("create trigger refuse before insert on contacts execute function refuse()");
+  await expect(desk.chatwoot.perform(minute(1), (shop, at) => shop.newContact(at, { name: "Dana" }))).rejects.toThrow(
+    "The disk is full.",
+  );
+  await desk.ask("agents");
+  const others = `select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
+  const before = (await desk.rows(others)).map(({ pid }) => pid);
+  expect(before).not.toEqual([]);
+
+  await expect(desk.restart()).rejects.toThrow("The disk is full.");
+
+  await expect.poll(async () => (await desk.rows(others)).filter(({ pid }) => before.includes(pid))).toEqual([]);
+  await desk.rows("drop trigger refuse on contacts");
+  await desk.chatwoot.perform(minute(2), (shop, at) => shop.newContact(at, { name: "Ines" }));
+  expect(await desk.rows("select name from contacts")).toEqual([{ name: "Ines" }]);
+});
+
 describe("the dial of the webhooks", () => {
   test("loses and doubles, counted in all and by conversation", async () => {
     const desk = await open({ webhooks: { drop: 0.3, duplicate: 0.1, seed: 4 } });

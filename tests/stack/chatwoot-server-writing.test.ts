@@ -1,4 +1,5 @@
 // What the local Chatwoot's REST API changes, the webhooks that follow, and what it refuses.
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   converse,
@@ -298,6 +299,46 @@ describe("a conversation", () => {
       });
     },
   );
+});
+
+describe("what no table could hold is refused, and stops nothing that comes after", () => {
+  const deep = `{"a":${"[".repeat(200)}${"]".repeat(200)}}`;
+  // Drawn, so that Postgres cannot make it short.
+  const long = Array.from({ length: 400 }, (_, index) => createHash("sha1").update(`${index}`).digest("hex")).join("");
+  let id: number;
+  beforeAll(async () => {
+    ({ id } = await converse(desk));
+  });
+
+  test.each([
+    { what: "a null character", path: "messages", body: { content: "a\0b" }, status: 422 },
+    { what: "half a character", path: "messages", body: '{"content":"\\ud83d"}', status: 422 },
+    {
+      what: "a null character in JSON",
+      path: "messages",
+      body: { content_attributes: '{"a":"\\u0000"}' },
+      status: 422,
+    },
+    { what: "what is no JSON", path: "messages", body: { content_attributes: "{" }, status: 422 },
+    { what: "a long id of elsewhere", path: "messages", body: { content: "x", source_id: long }, status: 422 },
+    { what: "a null character", path: "labels", body: { labels: ["a\0"] }, status: 500 },
+    { what: "a long title", path: "labels", body: { labels: [long] }, status: 422 },
+    { what: "a null character", path: "custom_attributes", body: { custom_attributes: { "a\0": 1 } }, status: 500 },
+    { what: "deep nesting", path: "custom_attributes", body: `{"custom_attributes":${deep}}`, status: 500 },
+    { what: "deep nesting in JSON", path: "custom_attributes", body: { custom_attributes: deep }, status: 500 },
+    {
+      what: "a word for a time",
+      path: "toggle_status",
+      body: { status: "snoozed", snoozed_until: "soon" },
+      status: 500,
+    },
+    { what: "no such time", path: "toggle_status", body: { status: "snoozed", snoozed_until: 1e12 }, status: 500 },
+  ])("$what in $path", async ({ path, body, status }) => {
+    const before = await show(id);
+    expect((await post(`conversations/${id}/${path}`, body)).status).toBe(status);
+    expect(await show(id)).toEqual(before);
+    expect((await post(`conversations/${id}/labels`, { labels: [`after ${before.updated_at}`] })).status).toBe(200);
+  });
 });
 
 describe("webhooks", () => {

@@ -100,8 +100,11 @@ export function useChatwoots() {
         return "agent-7";
       },
       async restart(more) {
-        await desk.chatwoot.stop();
-        desk.chatwoot = await start(more);
+        try {
+          await desk.chatwoot.stop();
+        } finally {
+          desk.chatwoot = await start(more);
+        }
       },
     };
     return desk;
