@@ -70,7 +70,10 @@ export function finalState(state: State, door: Door) {
     assignee_id: conversation.assignee?.id ?? null,
     team_id: conversation.team?.id ?? null,
     labels: [...new Set(conversation.labels)].sort(),
-    contact_source_id: conversation.contactInbox.sourceId,
+    // REST shows it with a message alone.
+    contact_source_id: door === "rest" && conversation.messages.length === 0
+      ? null
+      : conversation.contactInbox.sourceId,
     additional_attributes: conversation.additionalAttributes,
     custom_attributes: conversation.customAttributes,
     snoozed_until: cutOrNull(conversation.snoozedUntil, MILLISECOND),

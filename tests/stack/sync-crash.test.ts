@@ -76,20 +76,18 @@ test.each(["rest", "database"] as const)(
         await worker.run(`call sync.tick_${door}($1)`, [now]);
       }
 
-      const client = new Client({ connectionString: worker.url() });
-      await client.connect();
       const [source] = await worker.run("select problem, backfill, backfill_done, backfill_total from sync.sources");
       expect(source).toMatchObject({ problem: null, backfill: null });
       expect(Number(source.backfill_done)).toBe(Number(source.backfill_total));
-      expect(
-        await differencesFrom(chatwoot.installation.finalState(door), client, {
-          without: {
-            csat_responses: ["first_answered_at"],
-            ...(door === "rest" ? { messages: ["additional_attributes"] } : {}),
-          },
-        }),
-      ).toEqual([]);
-      await client.end();
+      const client = new Client({ connectionString: worker.url() });
+      await client.connect();
+      const differences = await differencesFrom(chatwoot.installation.finalState(door), client, {
+        without: {
+          csat_responses: ["first_answered_at"],
+          ...(door === "rest" ? { messages: ["additional_attributes"] } : {}),
+        },
+      }).finally(() => client.end());
+      expect(differences).toEqual([]);
     } finally {
       await chatwoot.stop();
     }
