@@ -71,7 +71,7 @@ export function finalState(state: State, door: Door) {
     team_id: conversation.team?.id ?? null,
     labels: [...new Set(conversation.labels)].sort(),
     // REST shows it with a message alone.
-    contact_source_id: door === "rest" && conversation.messages.length === 0
+    contact_source_id: door === "rest" && conversation.messages.length + conversation.activities.length === 0
       ? null
       : conversation.contactInbox.sourceId,
     additional_attributes: conversation.additionalAttributes,

@@ -1,5 +1,6 @@
 // The real pg_cron runs the sync while nobody is connected: one account through REST, another through Chatwoot's tables.
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { Client } from "pg";
 import { expect, test } from "vitest";
 import { historyOf } from "../../local/chatwoot/history.ts";
@@ -37,6 +38,30 @@ async function aChatwoot(adminUrl: string, database: string): Promise<Chatwoot> 
   return chatwoot;
 }
 
+// What a tick of each door is to have left behind; a first one that lasts is gone on with a minute later.
+const WHOLE = {
+  sources: [
+    { door: "database", state: "active", problem: null, is_whole: true },
+    { door: "rest", state: "active", problem: null, is_whole: true },
+  ],
+  runs: [
+    { command: "call sync.tick_database()", status: "succeeded", username: "postgres" },
+    { command: "call sync.tick_rest()", status: "succeeded", username: "postgres" },
+  ],
+  differences: [],
+};
+
+async function found(client: Client, truth: FinalState) {
+  const { rows: sources } = await client.query(
+    "select door, state, problem, backfill_finished_at is not null as is_whole from sync.sources order by door",
+  );
+  const { rows: runs } = await client.query(
+    "select distinct command, status, username from cron.job_run_details where command like 'call sync%' and status <> 'running' order by 1",
+  );
+  const differences = await differencesFrom(truth, client, { without: { csat_responses: ["first_answered_at"] } });
+  return { sources, runs, differences };
+}
+
 test.runIf(binaries)(
   "pg_cron reads Chatwoot through both doors by itself while nobody is connected",
   { timeout: 400_000 },
@@ -60,28 +85,22 @@ test.runIf(binaries)(
           await client.query("select api.set_database_source(1, api.connect_foreign(1))");
         });
 
-        // Both are called each minute; nothing but the database and the Chatwoot runs meanwhile.
-        await sleep(130_000);
+        // pg_cron looks once a second whether its jobs changed, and misses it when more than 4096 other changes of the
+        // catalogue came meanwhile, as foreign tables right after the migrations do. So it is told again in a calm moment.
+        await sleep(2_000);
+        await connected(
+          postgres.url,
+          (client) => client.query("select cron.schedule(jobname, schedule, command) from cron.job"),
+        );
 
-        await connected(postgres.url, async (client) => {
-          const { rows: sources } = await client.query(
-            "select door, state, problem, backfill_finished_at is not null as is_whole from sync.sources order by door",
-          );
-          expect(sources).toEqual([
-            { door: "database", state: "active", problem: null, is_whole: true },
-            { door: "rest", state: "active", problem: null, is_whole: true },
-          ]);
-          const { rows: runs } = await client.query(
-            "select distinct command, status, username from cron.job_run_details where command like 'call sync%' and status <> 'running' order by 1",
-          );
-          expect(runs).toEqual([
-            { command: "call sync.tick_database()", status: "succeeded", username: "postgres" },
-            { command: "call sync.tick_rest()", status: "succeeded", username: "postgres" },
-          ]);
-          expect(await differencesFrom(truth, client, { without: { csat_responses: ["first_answered_at"] } })).toEqual(
-            [],
-          );
-        });
+        // Both are called at each whole minute, and between two looks nobody is connected.
+        const end = Date.now() + 300_000;
+        let last;
+        do {
+          await sleep(5_000);
+          last = await connected(postgres.url, (client) => found(client, truth));
+        } while (!isDeepStrictEqual(last, WHOLE) && Date.now() < end);
+        expect(last).toEqual(WHOLE);
       } finally {
         await chatwoot.stop();
         await http.stop();

@@ -178,8 +178,10 @@ describe("one bad answer", () => {
 });
 
 test("10 % of the answers bad at random: it rests, goes on, and ends equal", async () => {
-  await door.begin({ seed: 9, start: START });
-  const random = createRandom(9);
+  const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`bad answers: seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`);
+  await door.begin({ seed, start: START });
+  const random = createRandom(seed);
   const faults = Object.values(FAULTS);
   let spoilt = 0;
   door.interfere((request, response) => {
@@ -189,11 +191,12 @@ test("10 % of the answers bad at random: it rests, goes on, and ends equal", asy
     random.pick(faults).spoil(response);
     return true;
   });
-  let now = await happen(9, { conversations: 80, events: 1600 });
+  let now = await happen(seed, { conversations: 80, events: 1600 });
   let resumed = 0;
-  let left = Infinity;
+  let left: unknown[] | undefined;
   const asked = await door.during(async () => {
-    for (let minute = 0; left > 0 && minute < 120; minute++) {
+    // How many requests a calm day takes varies with the seed, so it goes on until enough of them were spoilt.
+    for (let minute = 0; (left?.length !== 0 || spoilt <= 20) && minute < 240; minute++) {
       const { retry_at } = await door.source();
       const during = await door.during(() => door.tick(now = minutes(now, 1), "3 seconds"));
       if (retry_at !== null && (retry_at as Date) > now) expect(during).toEqual([]);
@@ -202,12 +205,12 @@ test("10 % of the answers bad at random: it rests, goes on, and ends equal", asy
         resumed++;
         await door.rows("select api.resume_sync(1, 'rest')");
       }
-      if (minute > 20) left = (await door.differences()).length;
+      if (minute > 20) left = await door.differences();
     }
   });
 
-  expect(left).toBe(0);
-  expect(spoilt).toBeGreaterThan(10);
+  expect(left).toEqual([]);
+  expect(spoilt).toBeGreaterThan(20);
   expect(Object.keys((await door.source()).refusals as object).length).toBeGreaterThan(5);
   // Nothing is asked in a loop: about what a calm day takes, and each spoilt answer once or twice more.
   expect(asked.length).toBeLessThan(80 * 5 + spoilt * 5 + 200);
@@ -385,8 +388,8 @@ test("what is answered after it was paused is not wanted any more", async () => 
   const now = await door.settle(minutes(START, 1));
   const { id: contact } = chatwoot.installation.newContact(minutes(now, 1), { name: "New here" });
   chatwoot.installation.newConversation(minutes(now, 1), { contact, inbox: "website" });
-  door.interfere((request) => {
-    if (request.url?.includes("updated_within")) void door.rows("select api.pause_sync(1, 'rest')");
+  door.interfere(async (request) => {
+    if (request.url?.includes("updated_within")) await door.rows("select api.pause_sync(1, 'rest')");
     return false;
   });
 

@@ -13,7 +13,7 @@ export type { Chatwoot };
 type Row = Record<string, unknown>;
 
 /** Answers in Chatwoot's place and returns true, or leaves the request to it. */
-export type Interference = (request: IncomingMessage, response: ServerResponse) => boolean;
+export type Interference = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
 
 export interface Asked {
   method: string;
@@ -137,7 +137,7 @@ export function useRestDoor(): RestDoor {
     interfere: (interference) => between.interfere(interference),
     mirror: () => mirrorOf(rows),
     truth: () => truthOf(chatwoot),
-    differences: async () => differencesOf(await mirrorOf(rows), truthOf(chatwoot)),
+    differences: async () => differencesOf(await mirrorOf(rows), truthOf(chatwoot), chatwoot),
   };
 }
 
@@ -152,12 +152,12 @@ interface Between {
 async function standBetween(target: () => string): Promise<Between> {
   const asked: Asked[] = [];
   let interference: Interference | null = null;
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
     const path = request.url ?? "/";
     const hasToken = "api-access-token" in request.headers || "api_access_token" in request.headers;
     asked.push({ method: request.method ?? "", path, hasToken });
     response.on("error", () => {});
-    if (interference?.(request, response)) return;
+    if (await interference?.(request, response)) return;
     const passedOn = send(target() + path, { method: request.method, headers: request.headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
       answer.pipe(response);
@@ -196,14 +196,23 @@ const KEYS: Record<string, string[]> = {
   csat_responses: ["message_id"],
 };
 
-function differencesOf(mirror: Record<string, Row[]>, truth: Record<string, Row[]>): Difference[] {
+function differencesOf(
+  mirror: Record<string, Row[]>,
+  truth: Record<string, Row[]>,
+  { installation }: Chatwoot,
+): Difference[] {
+  const sourceIds = new Map(
+    installation.conversations().map(({ displayId, contactInbox }) => [String(displayId), contactInbox.sourceId]),
+  );
   return Object.entries(KEYS).flatMap(([table, names]) => {
     const byKey = (given: Row[]) => new Map(given.map((row) => [names.map((name) => row[name]).join(" "), row]));
     const [ours, theirs] = [byKey(mirror[table]), byKey(truth[table])];
     return [...new Set([...ours.keys(), ...theirs.keys()])].flatMap((key) => {
       const [one, other] = [ours.get(key) ?? null, theirs.get(key) ?? null];
-      // Said only inside a message, so not of a conversation in which nobody has written.
-      if (one && other && one.contact_source_id === null) other.contact_source_id = null;
+      // REST says it only inside a message; of a conversation without one, a webhook may have told it or not.
+      if (table === "conversations" && one && other && other.contact_source_id === null) {
+        other.contact_source_id = one.contact_source_id === null ? null : sourceIds.get(key);
+      }
       if (isDeepStrictEqual(one, other)) return [];
       // Only the columns that matter, where there is a row on both sides.
       const columns = one && other
