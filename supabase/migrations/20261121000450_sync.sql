@@ -116,7 +116,7 @@ begin
     when check_base_url.allow_private then null
     when lower(v_parts[1]) <> 'https' then 'must begin with https://, or the token could be read on the way'
     when v_host !~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$'
-      or v_host ~ '(^|\.)(localhost|local|localdomain|internal|intranet|lan|home|corp|private|arpa|test|invalid)$'
+      or v_host ~ '(^|\.)(localhost|local|localdomain|internal|intranet|lan|home|corp|private|arpa|test|invalid|svc|cluster|consul|onion|fritz\.box)$'
       then 'must be a public name such as chat.example.com, not an address or a name of a private network'
   end;
   if v_problem is not null then
@@ -208,7 +208,9 @@ begin
     fail.rows_changed, left(fail.problem, 500));
   if exists (select from sync.sources as existing
     where existing.account_id = fail.account_id and existing.door = fail.door and existing.failures > 1
-      and existing.last_success_at < fail.as_of - interval '1 hour')
+      -- Where there never was one, since it was first tried.
+      and coalesce(existing.last_success_at, (select min(runs.started_at) from sync.runs
+        where runs.account_id = fail.account_id and runs.door = fail.door)) < fail.as_of - interval '1 hour')
   then
     perform ops.raise_alert(fail.account_id, 'sync.failing', fail.door,
       format('The sync through the %s door has had no success for over an hour: %s', fail.door, fail.problem), fail.hint,
@@ -228,7 +230,8 @@ begin
   update sync.sources as existing set state = 'stopped', failures = existing.failures + 1, retry_at = null,
     problem = left(stop.problem, 500), hint = left(stop.hint, 500), problem_at = stop.as_of,
     refusals = existing.refusals || jsonb_build_object('stopped', coalesce((existing.refusals ->> 'stopped')::bigint, 0) + 1)
-  where existing.account_id = stop.account_id and existing.door = stop.door and existing.state <> 'stopped';
+  -- Paused meanwhile, it stays so.
+  where existing.account_id = stop.account_id and existing.door = stop.door and existing.state = 'active';
   if found then
     perform sync.record_run(stop.account_id, stop.door, stop.as_of, 'stopped', stop.requests, stop.rows_read,
       stop.rows_changed, left(stop.problem, 500));
@@ -290,13 +293,23 @@ begin
     base_url = excluded.base_url, source_schema = excluded.source_schema, state = 'active', changed_until = null,
     backfill = null, backfill_started_at = null, backfill_finished_at = null, backfill_done = 0, backfill_total = null,
     cursor = '{}', failures = 0, retry_at = null, problem = null, hint = null, problem_at = null;
+  -- A token is a person's: whoever may name another server must not have it sent there.
+  if substring(v_before.base_url from '^https?://[^/]+') <> substring(set_source.base_url from '^https?://[^/]+') then
+    delete from vault.secrets where secrets.name = 'chatwoot_api_token_' || set_source.account_id;
+    if found then
+      update sync.sources as existing set problem_at = set_source.as_of,
+        problem = 'The token of the former address was deleted, since this one leads to another server.',
+        hint = 'Set the token for this one: select api.set_sync_token(…).'
+      where existing.account_id = set_source.account_id and existing.door = set_source.door;
+    end if;
+  end if;
   perform ops.resolve_alert(set_source.account_id, 'sync.stopped', set_source.door, set_source.as_of);
   perform audit.log(set_source.account_id, 'sync.source_set', 'sync:' || set_source.door, jsonb_build_object(
     'before', coalesce(v_before.base_url, v_before.source_schema),
     'after', coalesce(set_source.base_url, set_source.source_schema)), 'done', as_of => set_source.as_of);
 end
 $$;
-comment on function sync.set_source is 'Sets where a source is, logged; the same again changes nothing, another place starts from the beginning.';
+comment on function sync.set_source is 'Sets where a source is, logged; the same again changes nothing, another place starts from the beginning, and another server without the token.';
 
 create function sync.set_rest_source(account_id bigint, base_url text, as_of timestamptz default now()) returns text
 language plpgsql volatile security definer set search_path = '' as $$
@@ -310,7 +323,7 @@ begin
 end
 $$;
 comment on function sync.set_rest_source is
-  'Sets where the account''s Chatwoot answers, for the REST door; returns the URL in its normal form. Admins only; logged. Errors: OC403, OC422.';
+  'Sets where the account''s Chatwoot answers, for the REST door; returns the URL in its normal form. Another scheme, host or port deletes the token from Vault. Admins only; logged. Errors: OC403, OC422.';
 
 create function sync.set_database_source(account_id bigint, source_schema text, as_of timestamptz default now())
 returns text
@@ -378,6 +391,9 @@ begin
     raise exception 'That is no Chatwoot access token' using errcode = 'OC422',
       hint = 'Copy it from Chatwoot: profile settings, access token, of an administrator.';
   end if;
+  -- A tick that is about to stop the source comes before or after all of this.
+  perform from sync.sources as existing
+  where existing.account_id = set_token.account_id and existing.door = 'rest' for update;
   select secrets.id into v_secret_id from vault.secrets where secrets.name = v_name;
   if found then
     perform vault.update_secret(v_secret_id, set_token.token);

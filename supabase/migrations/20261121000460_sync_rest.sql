@@ -119,6 +119,54 @@ end
 $$;
 comment on function sync.rest_refusal is 'What an answer''s status means: a kind to count by, the problem in words, and what to do.';
 
+create function sync.rest_date(value text, as_of timestamptz) returns timestamptz
+-- Versions come from it. By a clock that is wrong by more than a day, later truths would lose for long.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_date timestamptz;
+begin
+  if rest_date.value ~ '^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$' then
+    begin
+      v_date := rest_date.value::timestamptz;
+    exception when data_exception then
+      v_date := null;
+    end;
+  end if;
+  return case when v_date between rest_date.as_of - interval '1 day' and rest_date.as_of + interval '1 day' then v_date
+    else rest_date.as_of end;
+end
+$$;
+comment on function sync.rest_date is 'The instant in the header Date; as_of where there is none, or one further than a day away.';
+
+create function sync.rest_transport_failure(
+  message text, base_url text, seconds integer, out kind text, out problem text, out hint text
+)
+-- In our own words, and only of the server that was asked for: libcurl follows redirects, and what it says of another
+-- host would tell what is open in its network.
+language plpgsql immutable security invoker set search_path = '' as $$
+declare
+  v_base text[] := regexp_match(rest_transport_failure.base_url, '^(https?)://(\[[^\]]*\]|[^:/]+)(?::(\d+))?');
+  v_named text[] := coalesce(regexp_match(rest_transport_failure.message, 'connect to \[?([^\s;,\]]+)\]? port (\d+)', 'i'),
+    regexp_match(rest_transport_failure.message, 'resolve (?:host|proxy)(?: name)?:? ([^\s;,]+)', 'i'));
+begin
+  if lower(v_named[1]) <> trim(both '[]' from v_base[2])
+    or v_named[2] <> coalesce(v_base[3], case v_base[1] when 'https' then '443' else '80' end)
+  then
+    select refusal.kind, refusal.problem, refusal.hint into kind, problem, hint
+    from sync.rest_refusal(302, null) as refusal;
+    return;
+  end if;
+  kind := case when rest_transport_failure.message ~* 'timed? ?out' then 'timeout' else 'transport' end;
+  problem := case when kind = 'timeout'
+      then format('Chatwoot did not answer within %s seconds.', rest_transport_failure.seconds)
+    when v_named is not null then 'Chatwoot''s server could not be connected to.'
+    else 'The connection to Chatwoot broke, or what came over it is not HTTP.' end;
+  hint := 'It is tried again by itself. If it stays so, look whether Chatwoot runs and whether the base URL is right.';
+end
+$$;
+comment on function sync.rest_transport_failure is
+  'What it means that a request got no answer, by the words of the HTTP client: timeout, transport, or redirected where they name another server.';
+
 create function sync.rest_request(
   account_id bigint, method text, path text, query text, array_at text[], as_of timestamptz, until timestamptz,
   out kind text, out problem text, out hint text, out body jsonb, out bytes integer, out read_at timestamptz
@@ -134,6 +182,7 @@ declare
   v_date text;
   v_read record;
   v_state text;
+  v_message text;
 begin
   begin
     v_base_url := sync.check_base_url(
@@ -162,15 +211,15 @@ begin
       case when rest_request.method = 'GET' then array[extensions.http_header('api-access-token', v_token),
         extensions.http_header('Accept', 'application/json')] end, null, null)::extensions.http_request);
   exception when others then
-    get stacked diagnostics v_state = returned_sqlstate, problem = message_text;
-    kind := case when v_state like '22%' then 'invalid_utf8'
-      when problem ~* 'timed? ?out' then 'timeout' else 'transport' end;
-    problem := case kind
-      when 'invalid_utf8' then 'The answer holds characters that are not what it says they are.'
-      when 'timeout' then format('Chatwoot did not answer within %s seconds.', ceil(v_milliseconds / 1000.0))
-      -- The client's words name host and port at most.
-      else 'Chatwoot could not be reached: ' || left(replace(problem, v_token, '…'), 200) end;
-    hint := 'It is tried again by itself. If it stays so, look whether Chatwoot runs and whether the base URL is right.';
+    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+    if v_state like '22%' then
+      kind := 'invalid_utf8';
+      problem := 'The answer holds characters that are not what it says they are.';
+      hint := 'It is tried again by itself. If it stays so, open the base URL in a browser: is it Chatwoot that answers?';
+    else
+      select failure.kind, failure.problem, failure.hint into kind, problem, hint
+      from sync.rest_transport_failure(v_message, v_base_url, ceil(v_milliseconds / 1000.0)::integer) as failure;
+    end if;
     return;
   end;
   -- A redirect leaves the headers of each hop, so that one that was followed shows too. The last Date is the answer's.
@@ -178,8 +227,7 @@ begin
     (array_agg(headers.value order by headers.place desc) filter (where lower(headers.field) = 'date'))[1]
   into v_state, v_date
   from unnest(v_response.headers) with ordinality as headers (field, value, place);
-  read_at := case when v_date ~ '^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$'
-    then v_date::timestamptz - (clock_timestamp() - v_started_at) else rest_request.as_of end;
+  read_at := sync.rest_date(v_date, rest_request.as_of) - (clock_timestamp() - v_started_at);
   if v_state is not null or v_response.status not between 200 and 299 then
     select refusal.kind, refusal.problem, refusal.hint into kind, problem, hint
     from sync.rest_refusal(case when v_state is not null then 302 else v_response.status end,

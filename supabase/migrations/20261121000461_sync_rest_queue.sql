@@ -435,7 +435,9 @@ declare
   v_before bigint := (backfill ->> 'total')::bigint;
   v_pass integer := (backfill ->> 'pass')::integer;
 begin
-  total := (rest_apply_page.answer #>> '{data,meta,all_count}')::bigint;
+  -- More than any Chatwoot has is no number to reckon with.
+  total := case when rest_apply_page.answer #>> '{data,meta,all_count}' is not null
+    then least(greatest((rest_apply_page.answer #>> '{data,meta,all_count}')::numeric, 0), 1000000000) end;
   changed := 0;
   if v_rows > 0 then
     changed := sync.rest_apply_conversations(rest_apply_page.account_id, rest_apply_page.answer #> '{data,payload}',

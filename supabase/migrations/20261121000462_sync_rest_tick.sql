@@ -57,6 +57,7 @@ declare
   v_next record;
   v_answer record;
   v_applied record;
+  v_token text := sync.token(rest_step.account_id);
   v_minute text := to_char(rest_step.as_of at time zone 'UTC', 'YYYY-MM-DD HH24:MI');
 begin
   requests := 0;
@@ -85,10 +86,12 @@ begin
   hint := v_answer.hint;
   requests := (kind is null or kind not in ('no_token', 'base_url'))::integer;
 
-  -- Meanwhile somebody may have paused it or set another base URL; then the answer is not wanted any more.
+  -- Meanwhile somebody may have paused it, or set another base URL or token; then the answer is not wanted any more.
   select * into v_now from sync.sources as existing
   where existing.account_id = rest_step.account_id and existing.door = 'rest' for update;
-  if v_now.state is distinct from 'active' or v_now.base_url <> v_source.base_url or v_now.changed_until is null then
+  if v_now.state is distinct from 'active' or v_now.base_url <> v_source.base_url or v_now.changed_until is null
+    or sync.token(rest_step.account_id) is distinct from v_token
+  then
     outcome := 'idle';
     return;
   end if;
@@ -263,8 +266,17 @@ begin
     v_refused := 0;
     loop
       -- A Chatwoot that hangs costs its own share, or five seconds where many share.
-      v_step := sync.rest_step(v_account, v_tick_at, coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()),
-        least(v_end, greatest(v_share_end, pg_catalog.clock_timestamp() + interval '5 seconds')));
+      begin
+        v_step := sync.rest_step(v_account, v_tick_at, coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()),
+          least(v_end, greatest(v_share_end, pg_catalog.clock_timestamp() + interval '5 seconds')));
+      exception when others then
+        -- Whatever one Chatwoot answers must not keep the others waiting. The error's own words might quote the answer.
+        select 'failed' as outcome, 1 as requests, 0::bigint as rows_read, 0::bigint as rows_changed,
+          'sqlstate_' || sqlstate as kind,
+          pg_catalog.format('An answer, or how far the reading is, could not be dealt with (%s).', sqlstate) as problem,
+          'It is tried again by itself. If it stays so, report it with the version of your Chatwoot.' as hint
+        into v_step;
+      end;
       if v_requests = 0 and v_step.outcome <> 'busy' then
         perform sync.begin(v_account, 'rest', v_begun_at);
       end if;
@@ -275,19 +287,21 @@ begin
       if v_step.outcome = 'refused' and v_refused < 3 then
         perform sync.rest_count_refusals(v_account, v_step.kind, 1);
       end if;
+      if v_step.outcome = 'stopped' then
+        -- In the step's own transaction: what somebody mends meanwhile waits for it, and is not stopped again.
+        perform sync.stop(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_step.problem, v_step.hint, v_requests, v_rows_read, v_rows_changed);
+      end if;
       commit;
       exit when v_step.outcome not in ('more', 'refused') or v_refused >= 3
         or pg_catalog.clock_timestamp() >= v_share_end;
     end loop;
-    if v_step.outcome = 'stopped' then
-      perform sync.stop(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_step.problem, v_step.hint, v_requests, v_rows_read, v_rows_changed);
-    elsif v_step.outcome = 'failed' or v_refused >= 3 then
+    if v_step.outcome = 'failed' or v_refused >= 3 then
       -- What went well before it ends a row of failures.
       update sync.sources as existing set failures = 0
       where existing.account_id = v_account and existing.door = 'rest' and existing.failures > 0 and v_rows_read > 0;
       perform sync.fail(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_step.kind, v_step.problem, v_step.hint, v_requests, v_rows_read,
         v_rows_changed);
-    elsif v_step.outcome <> 'busy' then
+    elsif v_step.outcome not in ('busy', 'stopped') then
       perform sync.succeed(v_account, 'rest', coalesce(tick_rest.as_of, pg_catalog.clock_timestamp()), v_requests, v_rows_read, v_rows_changed);
     end if;
     commit;

@@ -67,20 +67,51 @@ $$;
 comment on function sync.database_columns is
   'The columns of Chatwoot''s tables that are read, with the SQL that stands in where a version lacks one; absent is null where the table cannot be read without it.';
 
+create function sync.database_is_trusted(owner oid) returns boolean
+-- Reading a table runs what its owner put there: casts, policies, expressions of indexes. Whoever has our rights anyway
+-- gains nothing by it.
+language sql stable security invoker set search_path = '' as $$
+  select pg_has_role(
+    case when database_is_trusted.owner = 'pg_database_owner'::regrole
+      then (select databases.datdba from pg_catalog.pg_database as databases where databases.datname = current_database())
+      else database_is_trusted.owner end,
+    (select rooms.nspowner from pg_catalog.pg_namespace as rooms where rooms.nspname = 'sync'), 'member')
+$$;
+comment on function sync.database_is_trusted is 'Whether an owner of tables or of a schema has the rights of the owner of this room as well.';
+
+create function sync.database_has_foreign(source_schema text, name text) returns boolean
+language sql stable security invoker set search_path = '' as $$
+  select exists (
+    select from pg_catalog.pg_class as tables
+    join pg_catalog.pg_namespace as schemas on schemas.oid = tables.relnamespace
+    where schemas.nspname = database_has_foreign.source_schema and tables.relname = database_has_foreign.name
+      and tables.relkind = 'f' and sync.database_is_trusted(tables.relowner) and sync.database_is_trusted(schemas.nspowner))
+$$;
+comment on function sync.database_has_foreign is 'Whether the schema holds this foreign table, as connect_foreign makes it.';
+
 create function sync.database_shape(source_schema text, out names jsonb, out drift jsonb, out is_foreign boolean)
--- Tables only: a view could run anything with the rights of whoever reads it.
+-- Tables only, of owners with our rights, and in them columns of Postgres's own types: a view, or the cast of a type, could
+-- run anything with the rights of whoever reads it.
 language sql stable security invoker set search_path = '' as $$
   with wanted as materialized (
-    select columns.relation, columns.name, columns.absent, attributes.atttypid as type, tables.relkind,
-      bool_and(columns.absent is not null or attributes.attnum is not null) over by_relation as is_readable,
-      array_agg(columns.name) filter (where columns.absent is null and attributes.attnum is null) over by_relation
+    select columns.relation, columns.name, columns.absent, types.oid as type, tables.relkind, owners.stranger,
+      attributes.attnum is not null as is_there,
+      owners.stranger is null and bool_and(columns.absent is not null or types.oid is not null) over by_relation
+        as is_readable,
+      array_agg(columns.name) filter (where columns.absent is null and types.oid is null) over by_relation
         as indispensable
     from sync.database_columns() as columns
-    left join pg_catalog.pg_class as tables on tables.relname = columns.relation and tables.relkind in ('r', 'p', 'f')
-      and tables.relnamespace = (select schemas.oid from pg_catalog.pg_namespace as schemas
-        where schemas.nspname = database_shape.source_schema)
+    left join (pg_catalog.pg_class as tables
+      join pg_catalog.pg_namespace as schemas on schemas.oid = tables.relnamespace)
+      on schemas.nspname = database_shape.source_schema and tables.relname = columns.relation
+        and tables.relkind in ('r', 'p', 'f')
+    left join lateral (select case
+      when not sync.database_is_trusted(tables.relowner) then tables.relowner
+      when not sync.database_is_trusted(schemas.nspowner) then schemas.nspowner end as stranger) as owners on true
     left join pg_catalog.pg_attribute as attributes on attributes.attrelid = tables.oid
       and attributes.attname = columns.name and attributes.attnum > 0 and not attributes.attisdropped
+    left join pg_catalog.pg_type as types on types.oid = attributes.atttypid
+      and types.typnamespace = 'pg_catalog'::regnamespace
     window by_relation as (partition by columns.relation)
   ), named (name, sql) as (
     select wanted.relation || '.' || wanted.name, case
@@ -104,9 +135,14 @@ language sql stable security invoker set search_path = '' as $$
   ), noted (note) as (
     select distinct case
       when wanted.relkind is null then format('table %s is missing: nothing is read of it', wanted.relation)
+      when wanted.stranger is not null then format(
+        'table %s belongs to %s, which does not have the rights of %s: nothing is read of it', wanted.relation,
+        pg_get_userbyid(wanted.stranger), (select pg_get_userbyid(rooms.nspowner) from pg_catalog.pg_namespace as rooms
+          where rooms.nspname = 'sync'))
       when not wanted.is_readable then format('table %s lacks %s: nothing is read of it', wanted.relation,
         array_to_string(wanted.indispensable, ', '))
-      else format('%s.%s is missing: read as %s', wanted.relation, wanted.name,
+      else format('%s.%s %s: read as %s', wanted.relation, wanted.name,
+        case when wanted.is_there then 'has a type that is not Postgres''s own' else 'is missing' end,
         regexp_replace(wanted.absent, '::.*$', '')) end
     from wanted where not wanted.is_readable or wanted.type is null
   )
@@ -162,5 +198,5 @@ $$;
 comment on function sync.database_attributes is
   'An object from the text of a JSON column, encoded once or twice, with characters mended that jsonb cannot hold; {} for null and for what is no object.';
 
-revoke all on function sync.database_columns, sync.database_shape, sync.database_fill, sync.database_attributes
+revoke all on function sync.database_columns, sync.database_is_trusted, sync.database_has_foreign, sync.database_shape, sync.database_fill, sync.database_attributes
   from public, anon, authenticated, service_role;

@@ -208,7 +208,7 @@ language plpgsql stable security invoker set search_path = '' as $$
 declare
   v_is_indexed boolean;
 begin
-  if to_regclass(format('%I.source_indexes', database_is_indexed.source_schema)) is not null then
+  if sync.database_has_foreign(database_is_indexed.source_schema, 'source_indexes') then
     execute format('select exists (select from %I.source_indexes as indexes where indexes.tablename = $1
       and indexes.schemaname = ''public'' and indexes.indexdef ~ ''USING btree \(updated_at[,) ]'')',
       database_is_indexed.source_schema) into v_is_indexed using database_is_indexed.relation;
@@ -230,7 +230,7 @@ language plpgsql stable security invoker set search_path = '' as $$
 declare
   v_writes bigint;
 begin
-  if to_regclass(format('%I.source_statistics', database_writes.source_schema)) is not null then
+  if sync.database_has_foreign(database_writes.source_schema, 'source_statistics') then
     execute format('select sum(counted.n_tup_ins + counted.n_tup_upd + counted.n_tup_del)
       from %I.source_statistics as counted where counted.schemaname = ''public'' and counted.relname = any ($1)',
       database_writes.source_schema) into v_writes using database_writes.relations;
@@ -319,7 +319,7 @@ begin
         when 'messages' then array['attachments'] else '{}'::text[] end))));
   end loop;
   return jsonb_set(v_plan, '{lists}', (
-    select jsonb_object_agg(lists.name, sync.database_fill(lists.sql, v_names))
+    select coalesce(jsonb_object_agg(lists.name, sync.database_fill(lists.sql, v_names)), '{}')
     from (values
       ('accounts', 'accounts', 'select jsonb_object_agg({accounts.id}, jsonb_build_object(''name'', {accounts.name}))
         from {accounts} as accounts where {accounts.id} = $1'),

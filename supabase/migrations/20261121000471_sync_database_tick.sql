@@ -315,6 +315,7 @@ declare
   v_state text;
   v_message text;
   v_detail text;
+  v_context text;
   v_given jsonb := database_step.place;
 begin
   rows_read := 0;
@@ -325,6 +326,8 @@ begin
   -- Everything here is looked up by key, in tables that may be new and without statistics.
   perform set_config('enable_seqscan', 'off', true);
   perform set_config('jit', 'off', true);
+  -- A migration of Chatwoot may hold its tables for long; the other sources need not wait for it.
+  perform set_config('lock_timeout', '5s', true);
   select * into v_source from sync.sources as existing
   where existing.account_id = database_step.account_id and existing.door = 'database' and existing.state = 'active'
     and existing.source_schema = coalesce(database_step.plan ->> 'source_schema', existing.source_schema);
@@ -339,7 +342,9 @@ begin
       plan := sync.database_plan(v_source.source_schema);
       if not plan -> 'entities' ? 'conversations' then
         raise exception 'There are no tables of Chatwoot in schema % that can be read', v_source.source_schema
-          using errcode = 'OC404', hint = 'What is missing: select drift from api.sync_status. See docs/sync.md.';
+          using errcode = 'OC404', hint = (
+            select string_agg('The ' || notes.note, '; ' order by notes.note) || '. See docs/sync.md.'
+            from jsonb_array_elements_text(plan -> 'drift') as notes (note) where notes.note like 'table conversations %');
       end if;
       place := null;
       v_drift := (plan -> 'drift') || coalesce((
@@ -407,9 +412,13 @@ begin
           and existing.source_schema = v_source.source_schema;
       end if;
     end if;
-  exception when others then
+  exception when query_canceled or others then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
-      hint = pg_exception_hint;
+      hint = pg_exception_hint, v_context = pg_exception_context;
+    -- What is cancelled is the whole tick, unless it was the other database that gave up.
+    if v_state = '57014' and v_context not like '%remote SQL command%' then
+      raise;
+    end if;
     rows_read := 0;
     rows_changed := 0;
     place := v_given;
@@ -426,6 +435,8 @@ begin
       when v_state like '08%' then 'Is Chatwoot''s database up, and do host, port, database and user in Vault fit? select sync.connect_foreign(…) reads them again.'
       when v_state = '28P01' then 'The password in Vault is not that of the user: put it right and call sync.connect_foreign(…) again.'
       when v_state = '42501' then 'Let the role postgres (or the user of the foreign server) read Chatwoot''s tables: grant select on all tables in schema … to ….'
+      when v_state in ('55P03', '57014') then
+        'Somebody holds a lock on Chatwoot''s tables or they are very slow just now, as while Chatwoot is being upgraded. It is tried again by itself.'
       when v_state like '42%' then 'Chatwoot''s tables may have changed. Foreign tables follow once select sync.connect_foreign(…) is called again; others by themselves.'
       else 'It is tried again by itself.' end);
   end;
@@ -509,8 +520,9 @@ begin
         v_rows_read := v_rows_read + v_step.rows_read;
         v_rows_changed := v_rows_changed + v_step.rows_changed;
         exit tasks when v_step.kind is not null;
-        if pg_catalog.clock_timestamp() >= v_share_end and v_task <> 'verify' then
-          v_until := null;
+        if pg_catalog.clock_timestamp() >= v_share_end then
+          -- A comparison that is not through leaves everything before it read.
+          v_until := case when v_task = 'verify' then v_until end;
           exit tasks;
         end if;
         if v_place is null then

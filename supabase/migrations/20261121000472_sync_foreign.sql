@@ -149,12 +149,14 @@ begin
     raise exception 'The extension postgres_fdw is not there and cannot be made' using errcode = 'OC422',
       hint = 'Enable postgres_fdw under Database, Extensions; elsewhere a superuser creates it and grants usage on the foreign data wrapper postgres_fdw to postgres.';
   end;
+  -- One that hangs must not hold up the other sources: neither on a lock, nor over a query, nor by saying nothing.
   v_server_options := array['connect_timeout=10', 'dbname=' || v_place.database, 'fetch_size=1000', 'host=' || v_place.host,
-    'keep_connections=off', 'port=' || v_place.port, 'sslmode=' || v_place.sslmode, 'truncatable=false', 'updatable=false',
-    'use_remote_estimate=true'];
+    'keep_connections=off', 'keepalives_count=3', 'keepalives_idle=10', 'keepalives_interval=5',
+    'options=-c lock_timeout=5000 -c statement_timeout=30000', 'port=' || v_place.port, 'sslmode=' || v_place.sslmode,
+    'tcp_user_timeout=30000', 'truncatable=false', 'updatable=false', 'use_remote_estimate=true'];
   v_login_options := array['password=' || v_place.password, 'user=' || v_place.login];
-  select array(select unnest(servers.srvoptions) order by 1) = v_server_options
-      and array(select unnest(mappings.umoptions) order by 1) = v_login_options into v_is_known
+  select servers.srvoptions @> v_server_options and servers.srvoptions <@ v_server_options
+      and mappings.umoptions @> v_login_options and mappings.umoptions <@ v_login_options into v_is_known
   from pg_catalog.pg_foreign_server as servers
   left join pg_catalog.pg_user_mappings as mappings on mappings.srvid = servers.oid and mappings.usename = current_user
   where servers.srvname = v_server;
@@ -206,12 +208,14 @@ declare
   v_schema constant text := 'chatwoot_source_' || disconnect_foreign.account_id;
   v_is_there boolean := exists (select from pg_catalog.pg_foreign_server as servers
     where servers.srvname = 'chatwoot_' || disconnect_foreign.account_id);
+  v_reader bigint;
 begin
   perform sync.require_backend(disconnect_foreign.account_id);
-  if exists (select from sync.sources as existing where existing.account_id = disconnect_foreign.account_id
-    and existing.source_schema = v_schema and existing.state = 'active')
-  then
-    raise exception 'The database door of account % still reads these tables', disconnect_foreign.account_id
+  -- Of whichever account: a Chatwoot may serve several.
+  select min(existing.account_id) into v_reader from sync.sources as existing
+  where existing.source_schema = v_schema and existing.state = 'active';
+  if v_reader is not null then
+    raise exception 'The database door of account % still reads these tables', v_reader
       using errcode = 'OC409', hint = 'Pause it first: select api.pause_sync(…, ''database'').';
   end if;
   execute format('drop schema if exists %I cascade', v_schema);

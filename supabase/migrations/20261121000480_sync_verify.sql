@@ -254,7 +254,7 @@ begin
     'until', v_row.until, 'differing', v_differing, 'healed', v_healed, 'problem', v_row.problem),
     case when v_row.problem is not null then 'failed' when v_differing = v_healed then 'equal' else 'differs' end,
     actor => 'rule:sync', as_of => finish_verification.as_of);
-  if v_row.problem is null and v_differing > v_healed then
+  if v_differing > v_healed then
     perform ops.raise_alert(v_row.account_id, 'sync.differs', v_row.door,
       format('Rows of the mirror that still differ from Chatwoot after healing: %s', v_differing - v_healed),
       'They are listed in api.sync_differences. Verify again; if they stay, report them.', finish_verification.as_of);
@@ -272,9 +272,10 @@ create function sync.verify(
   source_rows bigint, mirror_rows bigint, source_hash bigint, mirror_hash bigint, differing bigint, healed bigint,
   is_equal boolean
 )
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' set lock_timeout = '5s' as $$
 declare
   v_verification record;
+  v_open text[];
 begin
   perform access.require_role(verify.account_id, 'operator');
   if verify.since is null or verify.until is null or verify.since >= verify.until
@@ -288,6 +289,13 @@ begin
   then
     raise exception 'Account % has no active source to compare with', verify.account_id
       using errcode = 'OC404', hint = 'Set one up: docs/sync.md. Or resume it: select api.resume_sync(…).';
+  end if;
+  select array_agg(distinct format('%s to %s', asked.since, asked.until)) into v_open from sync.verifications as asked
+  where asked.account_id = verify.account_id and asked.finished_at is null and asked.requested_by <> 'rule:sync'
+    and (asked.since <> verify.since or asked.until <> verify.until);
+  if cardinality(v_open) >= 3 then
+    raise exception 'Account % has three comparisons under way, which is as many as there may be', verify.account_id
+      using errcode = 'OC409', hint = 'Ask again when one has ended, or with the range of one: ' || array_to_string(v_open[:3], ', ') || '.';
   end if;
   insert into sync.verifications (account_id, door, since, until, requested_at, requested_by)
   select existing.account_id, existing.door, verify.since, verify.until, verify.as_of, access.actor()
@@ -304,6 +312,7 @@ begin
   on conflict do nothing;
   for v_verification in
     select asked.verification_id from sync.verifications as asked
+    join sync.sources on sources.account_id = asked.account_id and sources.door = asked.door and sources.state = 'active'
     where asked.account_id = verify.account_id and asked.door = 'database' and asked.since = verify.since
       and asked.until = verify.until and asked.finished_at is null
   loop
@@ -325,7 +334,7 @@ begin
 end
 $$;
 comment on function sync.verify is
-  'Asks for a comparison of the mirror with each active source, heals what differs, and returns how far it is: one row a day and entity. Operators and above. Errors: OC403, OC404, OC422.';
+  'Asks for a comparison of the mirror with each active source, heals what differs, and returns how far it is: one row a day and entity. Three ranges at a time. Operators and above. Errors: OC403, OC404, OC409, OC422.';
 
 create function sync.purge_verifications(as_of timestamptz default now(), batch_size integer default 100) returns bigint
 language sql volatile security invoker set search_path = '' as $$
@@ -352,6 +361,9 @@ language sql volatile security invoker set search_path = '' as $$
       date_trunc('day', request_verifications.as_of at time zone 'UTC') at time zone 'UTC',
       request_verifications.as_of, 'rule:sync'
     from sync.sources where sources.state = 'active' and sources.backfill_finished_at is not null
+      -- Where they do not come to an end, more of them would not either.
+      and (select count(*) from sync.verifications as open where open.account_id = sources.account_id
+        and open.door = sources.door and open.finished_at is null and open.requested_by = 'rule:sync') < 3
     on conflict do nothing
     returning 1
   )

@@ -124,7 +124,7 @@ language sql volatile security invoker set search_path = '' as $$
   from sync.verify(verify_sync.account_id, verify_sync.since, verify_sync.until) as verified
 $$;
 comment on function api.verify_sync is
-  'Compares the mirror with each active source for conversations begun in [since, until) and heals what differs. One row a source, UTC day and entity; state says whether it is still at work (ask again with the same range), the hashes are of every fact before anything was healed, and is_equal says whether the day is right now. Operators and above. Errors: OC403, OC404, OC422.';
+  'Compares the mirror with each active source for conversations begun in [since, until) and heals what differs. One row a source, UTC day and entity; state says whether it is still at work (ask again with the same range), the hashes are of every fact before anything was healed, and is_equal says whether the day is right now. Three ranges at a time. Operators and above. Errors: OC403, OC404, OC409, OC422.';
 
 create view api.settings with (security_invoker = true) as
 select accounts.account_id, definitions.name, coalesce(settings.value, definitions.default_value) as value,
@@ -151,13 +151,15 @@ select sources.account_id, sources.door, sources.state, coalesce(sources.base_ur
     when sources.backfill_total > 0 then least(sources.backfill_done::numeric / sources.backfill_total, 0.999) end
     as backfill_share,
   sources.backfill_done, sources.backfill_total, sources.backfill_started_at, sources.backfill_finished_at,
-  -- At the pace so far.
+  -- At the pace so far; what would take over ten years is not known.
   case when sources.backfill_finished_at is null and sources.backfill_done > 0 and sources.state = 'active'
-    then now() + (coalesce(sources.last_attempt_at, now()) - sources.backfill_started_at)
-      * (greatest(sources.backfill_total - sources.backfill_done, 0)::double precision / sources.backfill_done)
-    end as backfill_expected_at,
+      and pace.seconds_left < 315360000 then now() + make_interval(secs => pace.seconds_left) end as backfill_expected_at,
   sources.cursor -> 'drift' as drift
-from sync.sources;
+from sync.sources
+cross join lateral (
+  select extract(epoch from coalesce(sources.last_attempt_at, now()) - sources.backfill_started_at)::double precision
+    * greatest(sources.backfill_total - sources.backfill_done, 0) / nullif(sources.backfill_done, 0) as seconds_left
+) as pace;
 comment on view api.sync_status is 'How each source of the accounts you belong to stands: how far behind, what it brought, what is wrong and what to do.';
 comment on column api.sync_status.account_id is 'Chatwoot''s account id.';
 comment on column api.sync_status.door is 'rest or database.';

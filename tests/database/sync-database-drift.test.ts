@@ -1,4 +1,5 @@
 // Older and newer versions of Chatwoot, and rows that no version should hold.
+import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { useDatabase } from "../support/database.ts";
 import { add, addBasics, AT, makeTables, message, mirrored, setSource, source, tick } from "./sync-database.support.ts";
@@ -272,4 +273,110 @@ test("a conversation of unknown status is left out with its messages, and a know
   expect(await mirrored(client, "conversations", "display_id", 2)).toBe(null);
   expect(await mirrored(client, "messages", "message_id", 9300)).toBe(null);
   expect(await mirrored(client, "conversations", "display_id", 1)).toMatchObject({ status: "open", deleted_at: null });
+});
+
+test("nor does a comparison take for deleted what it cannot read", async () => {
+  const client = await hostile.connect();
+  await client.query("update public.messages set message_type = 7 where id = 9200");
+  const before = await mirrored(client, "conversations", "display_id", 1);
+
+  const { rows } = await client.query("select * from sync.verify(1, '2026-11-19', '2026-11-22', $1)", [later(10)]);
+
+  expect(rows.length).toBeGreaterThan(0);
+  expect(await mirrored(client, "conversations", "display_id", 1)).toEqual(before);
+  expect(await mirrored(client, "messages", "message_id", 9200)).toMatchObject({ deleted_at: null, content: "fine" });
+  expect((await client.query("select from sync.differences where kind = 'surplus'")).rows).toEqual([]);
+});
+
+const poisoned = useDatabase();
+
+test("a day that cannot be compared is named after three tries, without a value; the others are compared", async () => {
+  const client = await poisoned.connect();
+  await makeTables(client);
+  await addBasics(client);
+  await add(client, "conversations", {
+    id: 901,
+    account_id: 1,
+    inbox_id: 3,
+    contact_id: 205,
+    created_at: "2026-11-21 09:00:00",
+  });
+  await add(client, "messages", message({ id: 9002, conversation_id: 901, content: "fine" }));
+  await setSource(client);
+  await tick(client, NOW);
+  await client.query("alter table chatwoot.messages add constraint test_only check (content <> 'poison')");
+  await client.query("update public.messages set content = 'poison' where id = 9001");
+  await client.query("update chatwoot.messages set content = 'never said' where message_id = 9002");
+  await client.query(
+    `insert into sync.verifications (account_id, door, since, until, requested_at, requested_by)
+    values (1, 'database', '2026-11-19', '2026-11-22', $1, 'rule:sync')`,
+    [NOW],
+  );
+
+  await tick(client, later(1));
+
+  expect(await source(client)).toMatchObject({ failures: 0, problem: null });
+  const { rows } = await client.query("select state, problem from sync.verifications");
+  expect(rows).toEqual([{ state: "failed", problem: expect.stringMatching(/2026-11-20 \(23514 test_only\)/) }]);
+  expect(rows[0].problem).not.toMatch(/poison|2026-11-21/);
+  expect(await mirrored(client, "messages", "message_id", 9002)).toMatchObject({ content: "fine" });
+
+  const asked = await client.query("select state from sync.verify(1, '2026-11-19', '2026-11-22', $1)", [later(2)]);
+  expect(asked.rows[0]).toEqual({ state: "failed" });
+});
+
+const strangers = useDatabase();
+
+test("a column of a type that is not Postgres's own is not read, since reading it could run anything", async () => {
+  const client = await strangers.connect();
+  await makeTables(client);
+  await addBasics(client);
+  await client.query("create table public.ran (by text)");
+  await client.query("create type public.sly as enum ('Dana')");
+  await client.query(`create function public.run(sly) returns text language sql as
+    $$ insert into public.ran values (current_user); select 'Dana'::text $$`);
+  await client.query("create cast (sly as text) with function public.run(sly) as assignment");
+  await client.query("alter table contacts alter name drop default, alter name type sly using name::text::sly");
+  await client.query("delete from public.ran");
+  // Nor is what stands beside the tables taken for ours.
+  await client.query(
+    "create view public.source_indexes as select public.run('Dana') as tablename, ''::text as schemaname, ''::text as indexdef",
+  );
+  await setSource(client);
+
+  await tick(client, NOW);
+
+  expect((await client.query("select * from public.ran")).rows).toEqual([]);
+  expect(await source(client)).toMatchObject({ problem: null });
+  expect((await source(client)).cursor.drift).toEqual([
+    "contacts.name has a type that is not Postgres's own: read as null",
+  ]);
+});
+
+test("tables of a role without our rights are not read: whoever owns a table runs code in those who read it", async () => {
+  const client = await strangers.connect();
+  const admin = await strangers.connect("supabase_admin");
+  const role = `chatwoot_${randomUUID().slice(0, 8)}`;
+  await admin.query(`create role ${role}`);
+  try {
+    await admin.query(`alter table public.labels owner to ${role}`);
+    await tick(client, later(1));
+    expect(await source(client)).toMatchObject({ problem: null });
+    expect((await source(client)).cursor.drift).toContain(
+      `table labels belongs to ${role}, which does not have the rights of postgres: nothing is read of it`,
+    );
+
+    await admin.query(`alter table public.labels owner to postgres; alter schema public owner to ${role}`);
+    await tick(client, later(2));
+    expect(await source(client)).toMatchObject({
+      problem: "OC404: There are no tables of Chatwoot in schema public that can be read",
+      hint: expect.stringContaining(`belongs to ${role}`),
+    });
+
+    await admin.query(`grant postgres to ${role}`);
+    await tick(client, later(20));
+    expect(await source(client)).toMatchObject({ problem: null });
+  } finally {
+    await admin.query(`alter schema public owner to pg_database_owner; drop role ${role}`);
+  }
 });

@@ -124,3 +124,22 @@ test("no budget still gives every source its turn, and each reads its own accoun
   const { rows } = await client.query("select account_id, contact_id from chatwoot.contacts order by 1, 2");
   expect(rows.map(({ account_id, contact_id }) => `${account_id} ${contact_id}`)).toEqual(["1 205", "2 205", "2 206"]);
 });
+
+test("a lock on one Chatwoot's tables is that source's problem, and the next one has its turn", async () => {
+  const client = await turns.connect();
+  const migration = await turns.connect();
+  await migration.query("begin; lock table public.conversations in access exclusive mode");
+  await client.query("set lock_timeout = 0; set statement_timeout = '20s'");
+
+  await tick(client, later(START, 900), "2 seconds");
+
+  await migration.query("rollback");
+  expect(await source(client)).toMatchObject({
+    failures: 1,
+    problem: expect.stringMatching(/^55P03/),
+    hint: expect.stringContaining("lock"),
+  });
+  expect(await source(client, 2)).toMatchObject({ failures: 0, last_success_at: later(START, 900) });
+  await tick(client, later(START, 1000));
+  expect(await source(client)).toMatchObject({ failures: 0, problem: null });
+}, 30_000);

@@ -122,3 +122,47 @@ test("a long range is gone on with by the ticks", async () => {
   const { rows } = await client.query("select state from sync.verifications where verification_id = $1", [id]);
   expect(rows).toEqual([{ state: "done" }]);
 });
+
+test("comparisons of ten years leave the tick its end, the source its success and the others their turn", async () => {
+  const client = await proof.connect();
+  await client.query("create schema second");
+  await makeTables(client, "second");
+  await addBasics(client, { account: 2, schema: "second" });
+  await setSource(client, "second", 2);
+  for (let shift = 0; shift < 5; shift++) {
+    await client.query(
+      `insert into sync.verifications (account_id, door, since, until, requested_at, requested_by)
+      values (1, 'database', '2016-11-20', '2026-11-20'::timestamptz + make_interval(secs => $2), $1, 'test')`,
+      [START, shift],
+    );
+  }
+  await client.query("set statement_timeout = '20s'");
+  const now = later(START, 2_000_000);
+
+  await tick(client, now, "1 second");
+
+  expect(await source(client)).toMatchObject({ failures: 0, problem: null, last_success_at: now, changed_until: now });
+  expect(await source(client, 2)).toMatchObject({ failures: 0, last_success_at: now });
+  const { rows } = await client.query(
+    "select state, cursor from sync.verifications where finished_at is null order by verification_id",
+  );
+  expect(rows).toHaveLength(5);
+  expect(rows[0]).toMatchObject({ state: "running", cursor: { day: expect.any(String) } });
+  await client.query("delete from sync.verifications where finished_at is null");
+}, 30_000);
+
+test("a paused source is not read, not even for a comparison that was asked for before", async () => {
+  const client = await proof.connect();
+  await client.query("select api.set_rest_source(1, 'https://chat.acme.example')");
+  const ask = "select * from sync.verify(1, '2026-11-19', '2026-11-24', $1)";
+  await client.query(
+    `insert into sync.verifications (account_id, door, since, until, requested_at, requested_by)
+    values (1, 'database', '2026-11-19', '2026-11-24', $1, 'test')`,
+    [START],
+  );
+  await client.query("select api.pause_sync(1, 'database')");
+
+  const { rows } = await client.query(ask, [later(START, 3_000_000)]);
+
+  expect(rows.map(({ door, state }) => `${door} ${state}`)).toEqual(["database queued", "rest queued"]);
+});

@@ -474,3 +474,121 @@ test.each([
     expect(row.problem).toContain(String(status));
     if (error !== null) expect(`${row.problem} ${row.hint}`).not.toContain(error);
   }));
+
+describe("the instant of a reading", () => {
+  const AS_OF = "2026-11-20T10:00:00Z";
+
+  test.each([
+    ["Fri, 20 Nov 2026 09:58:00 GMT", "2026-11-20T09:58:00Z"],
+    ["Sat, 21 Nov 2026 09:59:00 GMT", "2026-11-21T09:59:00Z"],
+    ["Mon, 99 Foo 2026 10:00:00 GMT", AS_OF],
+    ["Fri, 20 Nov 2026 99:99:99 GMT", AS_OF],
+    ["2026-11-20T09:58:00Z", AS_OF],
+    // A clock so wrong would let later truths lose for years.
+    ["Sat, 21 Nov 2099 10:00:00 GMT", AS_OF],
+    ["Thu, 01 Jan 1970 00:00:00 GMT", AS_OF],
+    [null, AS_OF],
+  ])("is by Chatwoot's Date %s: %s", (date, expected) =>
+    database.rolledBack(async (sql) => {
+      expect(await sql.value("select sync.rest_date($1, $2)", [date, AS_OF])).toEqual(new Date(expected));
+    }));
+});
+
+test("numbers that no Chatwoot has leave the status readable", () =>
+  database.rolledBack(async (sql) => {
+    await sql.rows("select api.set_rest_source(1, 'https://chat.acme.example')");
+    for (const count of ["9e18", "9223372036854775807", "20000000000", '"1e30"', "-5"]) {
+      const answer = `{"data": {"meta": {"all_count": ${count}}, "payload": []}}`;
+      const page = await sql.value('select sync.rest_apply_page(1, $1, now(), now(), \'{"page": 1, "pass": 1}\')', [
+        answer,
+      ]);
+      expect(page).toBeDefined();
+      const [{ total }] = await sql.rows(
+        'select total::float8 from sync.rest_apply_page(1, $1, now(), now(), \'{"page": 1, "pass": 1}\')',
+        [answer],
+      );
+      expect(total, count).toBeGreaterThanOrEqual(0);
+      expect(total, count).toBeLessThanOrEqual(1e9);
+    }
+    // A door may know of as many, and have come far.
+    for (const [total, done] of [["9000000000000000000", 1], ["1000", 100]]) {
+      await sql.rows(
+        `update sync.sources set backfill_total = $1, backfill_done = $2, last_attempt_at = now(),
+          backfill_started_at = now() - interval '1 hour' where account_id = 1`,
+        [total, done],
+      );
+      const [{ hours }] = await sql.rows(
+        "select extract(epoch from backfill_expected_at - now())::float8 / 3600 as hours from api.sync_status",
+      );
+      expect(hours).toEqual(total === "1000" ? 9 : null);
+    }
+  }));
+
+test("a source whose step breaks fails alone, and the next one has its turn", async () => {
+  const client = await database.connect();
+  await client.query(
+    "select api.set_rest_source(1, 'https://one.example'), api.set_rest_source(2, 'https://two.example')",
+  );
+  await client.query("select api.set_sync_token(1, 'aaaaaaaaaaaaaaaa')");
+  // What nobody foresaw: here, an instant that is none.
+  await client.query(`update sync.sources set cursor = '{"probed_at": "Mon, 99 Foo"}' where account_id = 1`);
+
+  await client.query("call sync.tick_rest($1, '2 seconds')", [READ_AT]);
+
+  const { rows } = await client.query(
+    "select account_id::int, state, failures, problem, last_attempt_at is not null as is_tried from sync.sources order by 1",
+  );
+  expect(rows).toEqual([
+    { account_id: 1, state: "active", failures: 1, problem: expect.stringContaining("22007"), is_tried: true },
+    {
+      account_id: 2,
+      state: "stopped",
+      failures: 1,
+      problem: expect.stringContaining("no Chatwoot token"),
+      is_tried: true,
+    },
+  ]);
+  expect(rows[0].problem).not.toContain("Foo");
+});
+
+describe("a request that got no answer", () => {
+  const BASE = "https://chat.acme.example";
+  const ELSEWHERE = "Chatwoot's address leads elsewhere: a redirect would take the token along.";
+  const NOT_CONNECTED = "Chatwoot's server could not be connected to.";
+
+  test.each([
+    [BASE, "Failed to connect to chat.acme.example port 443 after 3 ms: Couldn't connect to server", NOT_CONNECTED],
+    [BASE, "Could not resolve host: chat.acme.example", NOT_CONNECTED],
+    [`${BASE}:8443/x`, "Failed to connect to Chat.Acme.Example port 8443 after 3 ms: Refused", NOT_CONNECTED],
+    ["http://[::1]:3000", "Failed to connect to ::1 port 3000 after 0 ms: Could not connect to server", NOT_CONNECTED],
+    [
+      BASE,
+      "Failed to connect to chat.acme.example port 443 after 5001 ms: Timeout was reached",
+      "Chatwoot did not answer within 15 seconds.",
+    ],
+    [
+      BASE,
+      "Operation timed out after 15001 milliseconds with 0 bytes received",
+      "Chatwoot did not answer within 15 seconds.",
+    ],
+    [
+      BASE,
+      "Recv failure: Connection reset by peer",
+      "The connection to Chatwoot broke, or what came over it is not HTTP.",
+    ],
+    [BASE, "Received HTTP/0.9 when not allowed", "The connection to Chatwoot broke, or what came over it is not HTTP."],
+    // Only a redirect leads there, and what is open there is nobody's business.
+    [BASE, "Failed to connect to chat.acme.example port 22 after 3 ms: Couldn't connect to server", ELSEWHERE],
+    [BASE, "Failed to connect to 10.0.0.8 port 443 after 5001 ms: Timeout was reached", ELSEWHERE],
+    [BASE, "Could not resolve host: db.internal", ELSEWHERE],
+  ])("from %s, %j, is told in fixed words", (base, message, problem) =>
+    database.rolledBack(async (sql) => {
+      await sql.resultsEqual(
+        "select problem, hint is not null as has_hint from sync.rest_transport_failure($1, $2, 15)",
+        [
+          { problem, has_hint: true },
+        ],
+        [message, base],
+      );
+    }));
+});

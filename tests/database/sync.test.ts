@@ -52,6 +52,11 @@ describe("the base URL", () => {
     "https://chat.lan",
     "https://chat.local",
     "https://1.2.3.4.in-addr.arpa",
+    "https://kubernetes.default.svc",
+    "https://chat.service.consul",
+    "https://chat.cluster",
+    "https://router.fritz.box",
+    "https://abcdefghij234567.onion",
   ];
 
   test.each(PRIVATE)(
@@ -173,6 +178,26 @@ describe("a source", () => {
       expect(await sql.rows(progress)).toEqual([{ changed_until: null, backfill_finished_at: null, cursor: {} }]);
     }));
 
+  test("a token goes with its server: another path keeps it, another scheme, host or port does not, and says so", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows("select ops.set_setting(1, 'sync_private_hosts', 'true')");
+      for (const other of ["http://chat.acme.example", "https://chat.acme.example:8443", "https://other.example"]) {
+        await setRest(sql, URL);
+        await sql.rows("select api.set_sync_token(1, $1)", [TOKEN]);
+        await setRest(sql, `${URL}/support`);
+        expect(await sql.value("select sync.token(1)")).toBe(TOKEN);
+        await sql.resultsEqual("select problem from api.sync_status", [{ problem: null }]);
+
+        await setRest(sql, other);
+
+        expect(await sql.value("select sync.token(1)"), other).toBe(null);
+        await sql.resultsEqual("select problem, hint from api.sync_status", [{
+          problem: "The token of the former address was deleted, since this one leads to another server.",
+          hint: expect.stringContaining("api.set_sync_token"),
+        }]);
+      }
+    }));
+
   test("a schema without Chatwoot's tables, or of our own, is no source", () =>
     database.rolledBack(async (sql) => {
       for (const schema of ["public", "chatwoot", "nowhere", 'pub"lic', null]) {
@@ -260,6 +285,17 @@ describe("a source", () => {
     }));
 });
 
+test("a source that was paused is not stopped by an answer that came later", () =>
+  database.rolledBack(async (sql) => {
+    await setRest(sql, URL);
+    await sql.rows("select api.pause_sync(1, 'rest')");
+
+    await sql.rows("select sync.stop(1, 'rest', $1, 'The token is not valid.', null)", [AS_OF]);
+
+    await sql.resultsEqual("select state, problem from sync.sources", [{ state: "paused", problem: null }]);
+    expect(await sql.rows("select from ops.alerts")).toEqual([]);
+  }));
+
 describe("the token", () => {
   test("goes into Vault and comes back nowhere, and another one resumes a stopped source", () =>
     database.rolledBack(async (sql) => {
@@ -308,6 +344,41 @@ test("an hour without a success is an alert, which the next success closes", () 
 
     await sql.rows("select sync.succeed(1, 'rest', $1::timestamptz + interval '2 hours', 1, 0, 0)", [AS_OF]);
     await sql.resultsEqual("select resolved_at is not null as is_over from ops.alerts", [{ is_over: true }]);
+  }));
+
+test("so is an hour of failures of a source that never had one", () =>
+  database.rolledBack(async (sql) => {
+    await setRest(sql, URL);
+    for (const minutes of [0, 59, 61]) {
+      expect(await sql.rows("select from ops.alerts")).toEqual([]);
+      await sql.rows(
+        "select sync.fail(1, 'rest', $1::timestamptz + make_interval(mins => $2), 'timeout', 'No answer.', 'Wait.')",
+        [AS_OF, minutes],
+      );
+    }
+
+    await sql.resultsEqual("select kind, resolved_at from ops.alerts", [{ kind: "sync.failing", resolved_at: null }]);
+  }));
+
+test("three comparisons at most are under way, however often somebody asks; the night's own goes on its own", () =>
+  database.rolledBack(async (sql) => {
+    await setRest(sql, URL);
+    await sql.rows("update sync.sources set backfill_finished_at = $1 where account_id = 1", [AS_OF]);
+    const ask = (day: number) => [`2026-11-0${day}`, "2026-11-10"];
+    for (const day of [1, 2, 3, 3]) await sql.rows("select * from api.verify_sync(1, $1, $2)", ask(day));
+
+    const error = await sql.throws("OC409", "select * from api.verify_sync(1, $1, $2)", ask(4));
+
+    expect(error.hint).toMatch(/2026-11-01/);
+    for (let night = 0; night < 9; night++) {
+      await sql.rows("select sync.request_verifications($1::timestamptz + make_interval(days => $2))", [AS_OF, night]);
+    }
+    await sql.resultsEqual(
+      "select requested_by = 'rule:sync' as is_nightly, count(*)::int from sync.verifications group by 1 order by 1",
+      [{ is_nightly: false, count: 3 }, { is_nightly: true, count: 3 }],
+    );
+    await sql.rows("select sync.finish_verification(1, min(verification_id), $1) from sync.verifications", [AS_OF]);
+    await sql.rows("select * from api.verify_sync(1, $1, $2)", ask(4));
   }));
 
 test("each night asks for the last three days, once, and old comparisons go after ninety", () =>

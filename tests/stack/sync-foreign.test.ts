@@ -272,6 +272,52 @@ describe.sequential("a Chatwoot in another database", () => {
     await onServer(`alter role ${reader} login`);
   });
 
+  test("one whose tables are locked, or that is too slow, is that source's problem and ends no tick", async () => {
+    await tick(client, later(new Date("2026-11-25T03:00:00Z"), 0));
+    expect(await source(client)).toMatchObject({ problem: null });
+    const migration = new Client({ connectionString: other("supabase_admin", "postgres") });
+    await migration.connect();
+    try {
+      await migration.query("begin; lock table conversations in access exclusive mode");
+      await tick(client, later(new Date("2026-11-25T04:00:00Z"), 0));
+      expect(await source(client)).toMatchObject({ failures: 1, problem: expect.stringMatching(/^55P03/) });
+
+      await client.query("alter server chatwoot_1 options (set options '-c statement_timeout=500')");
+      await tick(client, later(new Date("2026-11-25T05:00:00Z"), 0));
+      expect(await source(client)).toMatchObject({
+        failures: 2,
+        problem: expect.stringMatching(/^57014/),
+        hint: expect.stringContaining("upgraded"),
+      });
+    } finally {
+      await migration.end();
+    }
+
+    await connectForeign();
+    const { rows: [{ options }] } = await client.query(
+      "select srvoptions as options from pg_foreign_server where srvname = 'chatwoot_1'",
+    );
+    expect(options).toEqual(expect.arrayContaining([
+      "options=-c lock_timeout=5000 -c statement_timeout=30000",
+      "tcp_user_timeout=30000",
+      "keepalives_idle=10",
+    ]));
+    await tick(client, later(new Date("2026-11-25T06:00:00Z"), 0));
+    expect(await source(client)).toMatchObject({ failures: 0, problem: null });
+  }, 60_000);
+
+  test("disconnecting waits while another account reads the same tables", async () => {
+    await client.query(
+      "select sync.set_state(1, 'database', 'paused'), sync.set_database_source(2, 'chatwoot_source_1')",
+    );
+
+    expect(await failure(client.query("select sync.disconnect_foreign(1)"))).toMatchObject({
+      code: "OC409",
+      message: expect.stringContaining("account 2"),
+    });
+    await client.query("select sync.set_state(2, 'database', 'paused'), sync.set_state(1, 'database', 'active')");
+  });
+
   test("disconnecting waits until the door is paused, and then leaves nothing", async () => {
     expect(await failure(client.query("select sync.disconnect_foreign(1)"))).toMatchObject({ code: "OC409" });
     await client.query("select sync.set_state(1, 'database', 'paused')");

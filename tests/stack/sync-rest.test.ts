@@ -1,4 +1,6 @@
 // The REST door from end to end: Chatwoot over HTTP, the tick in SQL, the mirror compared with the source.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
 import { historyOf } from "../../local/chatwoot/history.ts";
 import { type Chatwoot, minutes, useRestDoor } from "./sync-rest.support.ts";
@@ -93,8 +95,12 @@ describe("a new source", () => {
     const { url } = await door.begin({ seed: 6 });
     const now = await door.settle(happen({ seed: 6, conversations: 10, events: 100 }));
     await door.rows("select api.set_rest_source(1, $1)", [url]);
-
+    // Another server, so another token.
     await door.tick(minutes(now, 1));
+    expect(await door.source()).toMatchObject({ state: "stopped", requests: expect.any(String) });
+    await door.rows("select api.set_sync_token(1, $1)", [door.chatwoot().token]);
+
+    await door.tick(minutes(now, 2));
     expect(await door.source()).toMatchObject({ base_url: url, backfill_done: "10", state: "active" });
   });
 });
@@ -285,4 +291,69 @@ test.each([-3, 3])("clocks %i hours apart change nothing", async (hours) => {
   }
 
   expect(await door.differences()).toEqual([]);
+});
+
+describe("a Chatwoot that means no good", () => {
+  test("with a Date that is none keeps nobody waiting and loses nothing", async () => {
+    await door.begin({ seed: 30 });
+    const now = happen({ seed: 30, conversations: 5, events: 50 });
+    door.interfere(async (request, response) => {
+      const answer = await fetch(door.chatwoot().url + request.url, {
+        method: request.method,
+        headers: { "api-access-token": String(request.headers["api-access-token"] ?? "") },
+      });
+      response.writeHead(answer.status, {
+        date: "Mon, 99 Foo 2026 10:00:00 GMT",
+        "content-type": answer.headers.get("content-type") ?? "text/plain",
+      }).end(Buffer.from(await answer.arrayBuffer()));
+      return true;
+    });
+
+    await door.settle(now);
+
+    expect(await door.source()).toMatchObject({ failures: 0, problem: null });
+    expect(await door.differences()).toEqual([]);
+  });
+
+  test("learns nothing by redirects of what is open elsewhere", async () => {
+    const seen: unknown[] = [];
+    const open = createServer((_request, response) => response.end("ok"));
+    await new Promise<void>((resolve) => open.listen(0, "127.0.0.1", resolve));
+    const { port } = open.address() as AddressInfo;
+    for (const target of [port, 1]) {
+      await door.begin({ seed: 31 });
+      door.interfere((request, response) => {
+        if (request.method === "HEAD") response.writeHead(401).end();
+        else response.writeHead(302, { location: `http://127.0.0.1:${target}/latest/meta-data/` }).end();
+        return true;
+      });
+      await door.tick(minutes(START, 1));
+      const { state, problem, hint, refusals } = await door.source();
+      seen.push({ state, problem, hint, refusals });
+    }
+    open.close();
+
+    expect(seen[0]).toMatchObject({ problem: expect.stringContaining("leads elsewhere") });
+    expect(seen[1]).toEqual(seen[0]);
+  });
+});
+
+test("a token that was set while the old one was refused is not stopped with it", async () => {
+  const chatwoot = await door.begin({ seed: 32 });
+  const now = await door.settle(minutes(START, 1));
+  let refused = 0;
+  door.interfere(async (request, response) => {
+    if (request.headers["api-access-token"] === chatwoot.token) return false;
+    if (++refused === 2) await door.rows("select api.set_sync_token(1, $1)", [chatwoot.token]);
+    response.writeHead(401, { "content-type": "application/json" }).end('{"error":"Invalid Access Token"}');
+    return true;
+  });
+  await door.rows("select api.set_sync_token(1, 'of-somebody-who-left')");
+
+  await door.tick(minutes(now, 1));
+
+  expect(refused).toBe(2);
+  expect(await door.source()).toMatchObject({ state: "active" });
+  await door.tick(minutes(now, 2));
+  expect(await door.source()).toMatchObject({ state: "active", problem: null });
 });

@@ -87,7 +87,16 @@ export function useWorker(): WorkerServer {
       );
       process.kill(Number(file.split("\n")[0]), "SIGKILL");
       await postgres.stop();
-      postgres = await start();
+      // What was at work ends its statement first, and holds the memory of the old one meanwhile.
+      for (const deadline = Date.now() + 30_000;;) {
+        try {
+          postgres = await start();
+          return;
+        } catch (error) {
+          if (Date.now() > deadline || !String(error).includes("shared memory")) throw error;
+          await sleep(200);
+        }
+      }
     },
     stopWorker,
     restartWorker: async () => {
