@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { UserError } from "../local/settings.ts";
 import { ingest } from "./ingest.ts";
+import { ledger } from "./ledger.ts";
 import { syncDatabase } from "./sync-database.ts";
 import { syncRest } from "./sync-rest.ts";
 
@@ -13,6 +14,7 @@ export interface BenchOptions {
 /** Each prints what it measured and tells whether every target was reached. */
 const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = {
   ingest,
+  ledger,
   "sync-database": syncDatabase,
   "sync-rest": syncRest,
 };

@@ -9,7 +9,7 @@ import { readSettings, UserError } from "../local/settings.ts";
 
 const EXPOSED = "api,analytics";
 // In the order in which the migrations make them, which is the order to read them in.
-const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "analytics", "api"];
+const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "analytics", "api"];
 const ROLES = ["anon", "authenticated", "analyst", "service_role"];
 
 interface Relation {
@@ -29,6 +29,25 @@ interface Room {
   relations: Relation[];
   functions: { name: string; arguments: string; returns: string; comment: string; callers: string[] }[];
 }
+
+interface Metric {
+  metric: string;
+  description: string;
+  unit: string;
+  null_rule: string;
+  conversation_rule: string | null;
+  version: number;
+  example: string;
+}
+
+// In the order of the columns of the view.
+const METRICS = `
+select definitions.metric, definitions.description, definitions.unit, definitions.null_rule,
+  definitions.conversation_rule, definitions.version, definitions.example
+from ledger.metric_definitions as definitions
+left join pg_attribute as columns
+  on columns.attrelid = 'analytics.episodes'::regclass and columns.attname = definitions.metric
+order by columns.attnum, definitions.metric`;
 
 const ROOM = `
 select schemas.nspname as name, obj_description(schemas.oid, 'pg_namespace') as comment,
@@ -105,8 +124,10 @@ async function generate(projectRoot: string): Promise<Record<string, string>> {
         if (rows.length === 0) throw new Error(`no migration makes schema ${name}`);
         rooms.push(rows[0]);
       }
+      const { rows: metrics } = await client.query<Metric>(METRICS);
       return {
         "docs/data-dictionary.md": writeDictionary(rooms),
+        "docs/metrics.md": writeMetrics(metrics),
         "supabase/functions/_shared/database.types.ts": `${types.trimEnd()}\n`,
       };
     } finally {
@@ -171,6 +192,49 @@ function writeRelation(room: Room, relation: Relation): string {
 ${prose(relation.comment)} ${readers.join(" ")}
 
 ${table(heads, columns)}`;
+}
+
+const IN_A_CONVERSATION: Record<string, string> = {
+  first: "the first episode's",
+  last: "the last episode's",
+  sum: "the sum of all episodes",
+  list: "those of all episodes",
+  longest: "the longest of all episodes",
+  only: "conversations alone have it",
+};
+
+function writeMetrics(metrics: Metric[]): string {
+  const head = `# Metrics
+
+Written by \`npm run docs\` from \`ledger.metric_definitions\`, which clients read as \`api.metric_definitions\`. To change
+a line, change it in \`supabase/migrations/20261121000495_ledger_metrics.sql\` and run it again.
+
+Each is a column of \`analytics.episodes\`, and of \`analytics.conversations\` where it says so. Lengths are in seconds
+and have a twin with the suffix \`_business\`, of business hours alone. Null means that there is nothing to measure, or
+not yet; it is never written as 0. What runs counts up to now. What a number of a conversation is made of, with the
+events behind it:
+
+\`\`\`sql
+select episode, what, counted, why, started_at, ended_at, sign, seconds, opened_by, closed_by
+from api.explain_metric(1, (select min(display_id) from analytics.conversations where account_id = 1), 'frt');
+\`\`\`
+`;
+  return [head, ...metrics.map(writeMetric)].join("\n");
+}
+
+function writeMetric(metric: Metric): string {
+  const rule = metric.conversation_rule;
+  const twin = metric.unit.endsWith("seconds") ? `, with \`${metric.metric}_business\`` : "";
+  return `## ${metric.metric}
+
+${prose(metric.description)}
+
+- Unit: ${metric.unit}${twin}.
+- Null: ${prose(metric.null_rule)}.
+- Of a conversation: ${rule === null ? "only episodes have it" : IN_A_CONVERSATION[rule]}.
+- Example: ${prose(metric.example)}
+- Version ${metric.version}.
+`;
 }
 
 // Else a reader of Markdown takes <uuid> for a tag and shows nothing.

@@ -23,10 +23,20 @@ from analytics.volume_by_day where account_id = 1 order by day desc limit 7`,
   },
   {
     title: "Who waits longest",
-    sql: `select conversation_id as id, contact_name, inbox_name, priority, assignee_name, waiting_since
+    sql: `select display_id as id, contact_name, inbox_name, priority, assignee_name, waiting_since
 from analytics.conversations where account_id = 1 and waiting_since is not null order by waiting_since limit 5`,
     rest:
-      "conversations?select=conversation_id,contact_name,waiting_since&waiting_since=not.is.null&order=waiting_since&limit=5",
+      "conversations?select=display_id,contact_name,waiting_since&waiting_since=not.is.null&order=waiting_since&limit=5",
+  },
+  {
+    title: "Where one first response time comes from (frt, in seconds)",
+    sql: `select chosen.display_id as id, chosen.frt, told.what, told.counted, round(told.seconds, 1) as seconds,
+  to_char(told.started_at, 'HH24:MI:SS') as "from", to_char(told.ended_at, 'HH24:MI:SS') as until, told.why
+from (select display_id, frt from analytics.conversations
+  where account_id = 1 and frt is not null order by handoff_s desc nulls last, display_id limit 1) as chosen
+cross join api.explain_metric(1, chosen.display_id, 'frt') as told order by told.part`,
+    rest:
+      "conversations?select=display_id,frt,reply_time,ttr_full&account_id=eq.1&frt=not.is.null&order=frt.desc&limit=5",
   },
   {
     title: "How the webhooks arrived",

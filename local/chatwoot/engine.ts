@@ -75,7 +75,10 @@ export type NewMessage = Pick<Message, "type" | "sender"> & Partial<Message>;
 
 export type Engine = ReturnType<typeof createEngine>;
 
-export function createEngine(state: State, lateJobs: number) {
+/** Told of each write that may have changed a conversation's columns, also of those that no webhook tells of. */
+export type OnWrite = (conversation: Conversation, at: Instant) => void;
+
+export function createEngine(state: State, { lateJobs, onWrite }: { lateJobs: number; onWrite: OnWrite }) {
   const { account, baseUrl, random, next, touched } = state;
 
   // The clock never stands still and never goes back, by a millisecond at least: no two writes share an `updated_at`,
@@ -175,6 +178,7 @@ export function createEngine(state: State, lateJobs: number) {
     if (changed.length === 0) return;
     if (changes.labels !== undefined) retag(conversation);
     changed.push(touch(conversation));
+    onWrite(conversation, conversation.updatedAt);
     afterwards();
     const opening = changes.status === "open" && before.status !== "open";
     const unassigned = conversation.assignee?.kind !== "User";
@@ -198,7 +202,9 @@ export function createEngine(state: State, lateJobs: number) {
     const before = columns(conversation);
     conversation.assignee = nextAgent();
     const changed = differences(before, columns(conversation));
-    conversationEvent("conversation_updated", conversation, [...changed, touch(conversation)]);
+    const changes = [...changed, touch(conversation)];
+    onWrite(conversation, conversation.updatedAt);
+    conversationEvent("conversation_updated", conversation, changes);
   };
 
   const nextAgent = (): Agent | null => {
@@ -366,6 +372,7 @@ export function createEngine(state: State, lateJobs: number) {
     messageEvent,
     newest,
     nextAgent,
+    onWrite,
     perform,
     reporting,
     retag,

@@ -2,7 +2,7 @@
 // the records by the rules of Chatwoot's life cycle (facts/chatwoot.md §5) and gives back the webhooks that follow.
 import { differences, inboxColumns } from "./changes.ts";
 import { mailAttributes, messageSourceOf } from "./channels.ts";
-import { createEngine, type Writing } from "./engine.ts";
+import { createEngine, type OnWrite, type Writing } from "./engine.ts";
 import { type Door, finalState, isSurvey } from "./final-state.ts";
 import { BOT, type InboxKey } from "./furniture.ts";
 import { conversationPayload, inboxPayload, webhookContact, webhookSender } from "./payloads.ts";
@@ -32,6 +32,8 @@ export interface InstallationOptions {
   baseUrl?: string;
   /** How often the jobs of a verb run late, so that their payloads already show what followed. */
   lateJobs?: number;
+  /** Is told what really happens to conversations; to measure by, since webhooks do not tell all of it. */
+  onWrite?: OnWrite;
 }
 
 export interface ContactDetails {
@@ -59,7 +61,10 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
     baseUrl: options.baseUrl ?? BASE_URL,
   });
   const { account, inboxes, random, next, contacts, conversations, messages, touched } = state;
-  const engine = createEngine(state, options.lateJobs ?? 0.25);
+  const engine = createEngine(state, {
+    lateJobs: options.lateJobs ?? 0.25,
+    onWrite: options.onWrite ?? (() => {}),
+  });
   const { actor, activity, addMessage, attachments, changeMessage, contactInboxOf, contactOf, conversationEvent } =
     engine;
   const { conversationOf, enqueue, find, messageEvent, newest, nextAgent, perform, reporting, save, tick } = engine;
@@ -156,6 +161,7 @@ export function createInstallation(options: InstallationOptions & { state?: Stat
         };
         conversations.set(conversation.displayId, conversation);
         touched.conversations.add(conversation.displayId);
+        engine.onWrite(conversation, createdAt);
         conversationEvent("conversation_created", conversation);
         return conversation.displayId;
       }),

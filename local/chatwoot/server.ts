@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { Pool, types } from "pg";
 import { UserError } from "../settings.ts";
-import { type ChatwootEvent, type Outcome } from "./engine.ts";
+import { type ChatwootEvent, type OnWrite, type Outcome } from "./engine.ts";
 import { createFaults, type Fault, type FaultDial } from "./faults.ts";
 import type { Installation } from "./installation.ts";
 import { openMemory } from "./memory.ts";
@@ -27,6 +27,8 @@ export interface ChatwootOptions {
   seed?: number;
   /** No record is older than this. */
   start?: Date;
+  /** Is told what really happens to conversations; to measure by. */
+  onWrite?: OnWrite;
   webhooks?: Partial<WebhookDial>;
   faults?: Partial<FaultDial>;
   /** More are answered 429; none by default. */
@@ -76,7 +78,11 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
   let now = options.now ?? (() => new Date());
   const memory = await openMemory({
     url: options.url,
-    installationOptions: { seed, start: options.start ?? new Date(now().getTime() - 2 * 86_400_000) },
+    installationOptions: {
+      seed,
+      start: options.start ?? new Date(now().getTime() - 2 * 86_400_000),
+      onWrite: options.onWrite,
+    },
   });
   const { installation } = memory;
   await memory.save();

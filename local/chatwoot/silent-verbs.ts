@@ -33,6 +33,7 @@ export function silentVerbs(state: State, engine: Engine) {
     for (const conversation of conversations.values()) {
       if (!isMeant(conversation)) continue;
       Object.assign(conversation, changes);
+      engine.onWrite(conversation, state.clock);
       touched.conversations.add(conversation.displayId);
     }
   };
@@ -80,6 +81,7 @@ export function silentVerbs(state: State, engine: Engine) {
           if (!conversation.labels.includes(title)) continue;
           conversation.labels = conversation.labels.filter((other) => other !== title);
           engine.retag(conversation);
+          engine.onWrite(conversation, state.clock);
           touched.conversations.add(conversation.displayId);
         }
         return label.id;

@@ -267,6 +267,7 @@ comment on column chatwoot.csat_responses.conversation_display_id is 'The conver
 comment on column chatwoot.csat_responses.rating is '1 (worst) to 5 (best).';
 comment on column chatwoot.csat_responses.feedback_message is 'What the customer wrote beside it; null for nothing.';
 comment on column chatwoot.csat_responses.first_answered_at is 'Earliest instant at which the answer is known to have been there (UTC).';
+create index csat_responses_conversation_idx on chatwoot.csat_responses (conversation_display_id, account_id);
 
 create table chatwoot.reporting_events (
   account_id bigint not null,

@@ -123,6 +123,8 @@ declare
   v_row chatwoot.conversations;
   v_is_changed boolean;
 begin
+  -- The mirror keeps the newest alone; what was before it is evidence too.
+  perform ledger.observe(merge_conversations.given, merge_conversations.read_at);
   if merge_conversations.read_at is not null then
     v_told := array(select row(told.account_id, told.display_id, told.database_id, told.inbox_id, told.contact_id,
       told.channel, told.status, told.priority, told.assignee_kind, told.assignee_id, told.team_id, told.labels,

@@ -453,12 +453,17 @@ begin
   v_display_id := (v_conversation ->> 'id')::bigint;
   perform chatwoot.merge_conversation(apply.account_id, v_display_id, inbox.conversation_record(v_conversation),
     coalesce(chatwoot.instant(v_conversation -> 'updated_at'), v_version));
+  if v_shape = 'conversation' then
+    perform ledger.observe_changes(apply.account_id, v_display_id, payload -> 'changed_attributes',
+      chatwoot.instant(v_conversation -> 'updated_at'));
+  end if;
   for v_message in select * from inbox.messages(payload, v_conversation, v_shape, v_version, apply.seen_at) loop
     perform inbox.apply_message(apply.account_id, v_message.message, v_display_id,
       coalesce(v_message.message -> 'inbox_id', v_message.message #> '{inbox,id}', v_conversation -> 'inbox_id'),
       v_message.version_at, v_message.delivery_status, v_message.updated_at, apply.seen_at);
   end loop;
   perform chatwoot.merge_labels(apply.account_id, v_conversation -> 'labels');
+  perform ledger.follow(apply.account_id, v_display_id);
 end
 $$;
 comment on function inbox.apply is

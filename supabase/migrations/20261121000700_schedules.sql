@@ -2,6 +2,8 @@
 -- nothing. Cron holds no logic: each command is one call, and what it calls ends at once when another one is at work.
 -- pg_cron counts in UTC.
 select cron.schedule('inbox-purge-bodies', '* * * * *', 'select inbox.purge_bodies()');
+select cron.schedule('ledger-extend-calendars', '47 2 * * *', 'select ledger.extend_calendars()');
+select cron.schedule('ledger-refresh', '* * * * *', 'call ledger.tick()');
 select cron.schedule('ops-purge-job-runs', '17 * * * *', 'select ops.purge_job_runs()');
 select cron.schedule('sync-database', '* * * * *', 'call sync.tick_database()');
 select cron.schedule('sync-purge-runs', '27 * * * *', 'select sync.purge_runs()');

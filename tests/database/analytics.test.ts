@@ -37,10 +37,10 @@ describe("what the views say", () => {
       await apply(sql, story());
 
       await sql.resultsEqual(
-        `select conversation_id, inbox_name, channel, status, priority, labels, contact_name, assignee_kind, assignee_name,
+        `select display_id, inbox_name, channel, status, priority, labels, contact_name, assignee_kind, assignee_name,
           team_name, created_at, waiting_since, updated_at, deleted_at from analytics.conversations`,
         [{
-          conversation_id: "42",
+          display_id: "42",
           inbox_name: "Website",
           channel: "Channel::WebWidget",
           status: "resolved",
@@ -63,7 +63,7 @@ describe("what the views say", () => {
       await apply(sql, story());
 
       await sql.resultsEqual(
-        `select message_id, conversation_id, message_type, is_private, sender_kind, sender_name, attachment_count, csat_rating,
+        `select message_id, display_id, message_type, is_private, sender_kind, sender_name, attachment_count, csat_rating,
           csat_feedback from analytics.messages order by message_id`,
         [
           written("9001", { message_type: "incoming", sender_kind: "contact", sender_name: "Dana" }),
@@ -80,7 +80,7 @@ describe("what the views say", () => {
 
   function written(message_id: string, rest: Record<string, unknown>) {
     const usual = { is_private: false, sender_kind: null, sender_name: null, csat_rating: null, csat_feedback: null };
-    return { message_id, conversation_id: "42", attachment_count: 0, ...usual, ...rest };
+    return { message_id, display_id: "42", attachment_count: 0, ...usual, ...rest };
   }
 
   test.each([

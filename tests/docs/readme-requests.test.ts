@@ -34,7 +34,7 @@ async function sendWebhook(): Promise<void> {
   ]);
 }
 
-const waiting = [{ conversation_id: 42, contact_name: "Dana", waiting_since: expect.any(String) }];
+const waiting = [{ display_id: 42, contact_name: "Dana", waiting_since: expect.any(String) }];
 
 // The one program here that a bare machine may lack.
 const hasCurl = spawnSync("curl", ["--version"]).status === 0;

@@ -65,12 +65,12 @@ await check("asking for another account by name gives nothing", async () => {
 
 await check("a question with filters, order and count is answered", async () => {
   const { data, error, count } = await viewer.schema("analytics").from("conversations")
-    .select("conversation_id, contact_name, inbox_name, labels, waiting_since", { count: "exact" })
+    .select("display_id, contact_name, inbox_name, labels, waiting_since", { count: "exact" })
     .eq("status", "open").not("waiting_since", "is", null).order("waiting_since").limit(5);
   assert.equal(error, null);
   assert.equal(count, 1);
   assert.deepEqual(data, [{
-    conversation_id: 42,
+    display_id: 42,
     contact_name: "Dana",
     inbox_name: "Website",
     labels: ["billing"],

@@ -10,7 +10,55 @@ export type Database = {
             [_ in never]: never
           }
           Views: {
-            "channel_breakdown": {
+            "agent_load": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"agent_name": string | null,"load_points": number | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"open": number | null,"pending": number | null,"snoozed": number | null,"urgent_waiting": number | null,"waiting": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"agents": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"agent_name": string | null,"csat": number | null,"csat_answered": number | null,"csat_high": number | null,"csat_low": number | null,"csat_positive": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"first_replies": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"held": number | null,"held_business": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"replies": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"resolved": number | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"ai_episodes": {
+                  Row: {
+                    "account_id": number,"ai_answered": boolean | null,"ai_class": string | null,"close_reason": string | null,"csat_rating": number | null,"display_id": number,"episode": number,"inbox_id": number | null,"is_confirmed": boolean | null,"is_durable": boolean | null,"is_excluded": boolean | null,"silence_before_close": number | null,"started_at": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"ai_outcomes": {
+                  Row: {
+                    "abandoned": number | null,"account_id": number,"answer_rate": number | null,"answered": number | null,"assisted": number | null,"automation_rate": number | null,"claimed_rate": number | null,"claimed_resolved": number | null,"closed_after_last_answer": number | null,"closed_by_inactivity": number | null,"closed_customer_spoke_last": number | null,"confirmed": number | null,"confirmed_rate": number | null,"day": string | null,"durable": number | null,"durable_share": number | null,"eligible": number | null,"handed_off": number | null,"inbox_id": number | null,"inbox_name": string | null,"involved": number | null,"involvement_rate": number | null,"n_excluded": number | null,"n_included": number | null,"not_durable": number | null,"still_open": number | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"backlog_by_day": {
+                  Row: {
+                    "account_id": number,"backlog_end": number | null,"backlog_start": number | null,"bot_end": number | null,"created": number | null,"day": string | null,"n_excluded": number | null,"n_included": number | null,"open_end": number | null,"pending_end": number | null,"reopened": number | null,"resolved": number | null,"snoozed_end": number | null,"third_party_end": number | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"backlog_now": {
+                  Row: {
+                    "account_id": number,"age_p50": number | null,"age_p75": number | null,"age_p90": number | null,"age_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"open": number | null,"pending": number | null,"snoozed": number | null,"team_id": number | null,"team_name": string | null,"unassigned": number | null,"waiting": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"channel_breakdown": {
                   Row: {
                     "account_id": number,"channel": string | null,"conversations": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_waiting_since": string | null,"open_conversations": number | null,"pending_conversations": number | null,"resolved_conversations": number | null,"share": number | null,"snoozed_conversations": number | null,"waiting_conversations": number | null
                   }
@@ -18,9 +66,87 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"channels": {
+                  Row: {
+                    "account_id": number,"asked": number | null,"channel": string | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"conversations": {
                   Row: {
-                    "account_id": number,"additional_attributes": Json | null,"assignee_id": number | null,"assignee_kind": string | null,"assignee_name": string | null,"channel": string | null,"contact_id": number | null,"contact_name": string | null,"conversation_id": number,"created_at": string | null,"custom_attributes": Json | null,"deleted_at": string | null,"first_reply_created_at": string | null,"inbox_id": number | null,"inbox_name": string | null,"labels": (string)[] | null,"last_activity_at": string | null,"priority": string | null,"snoozed_until": string | null,"status": string | null,"team_id": number | null,"team_name": string | null,"updated_at": string | null,"waiting_since": string | null
+                    "account_id": number,"additional_attributes": Json | null,"agent_wait": number | null,"agent_wait_business": number | null,"agent_work": number | null,"agent_work_business": number | null,"as_of": string | null,"assignee_id": number | null,"assignee_kind": string | null,"assignee_name": string | null,"bot_phase": number | null,"bot_phase_business": number | null,"bot_replies": number | null,"calendar_id": number | null,"channel": string | null,"closed_unreplied": boolean | null,"contact_id": number | null,"contact_name": string | null,"created_at": string | null,"custom_attributes": Json | null,"customer_messages": number | null,"deleted_at": string | null,"display_id": number,"durable": boolean | null,"episodes": number | null,"first_reply_author": number | null,"first_reply_created_at": string | null,"flags": (string)[] | null,"frt": number | null,"frt_any": number | null,"frt_any_business": number | null,"frt_business": number | null,"frt_customer": number | null,"frt_customer_business": number | null,"handoff_s": number | null,"handoff_s_business": number | null,"human_replies": number | null,"inbox_id": number | null,"inbox_name": string | null,"labels": (string)[] | null,"last_activity_at": string | null,"last_started_at": string | null,"notes": number | null,"on_hold": number | null,"on_hold_business": number | null,"one_touch": boolean | null,"one_turn": boolean | null,"priority": string | null,"refreshed_at": string | null,"reopens": number | null,"reopens_raw": number | null,"replied": boolean | null,"reply_time": (number)[] | null,"reply_time_business": (number)[] | null,"requester_wait": number | null,"requester_wait_business": number | null,"resolutions": number | null,"resolved_by_id": number | null,"resolved_by_kind": string | null,"snoozed_until": string | null,"started_at": string | null,"status": string | null,"team_id": number | null,"team_name": string | null,"ttr_active": number | null,"ttr_active_business": number | null,"ttr_first": number | null,"ttr_first_business": number | null,"ttr_full": number | null,"ttr_full_business": number | null,"ttr_human": number | null,"ttr_human_business": number | null,"turns": number | null,"unassigned_s": number | null,"unassigned_s_business": number | null,"updated_at": string | null,"wait_current": number | null,"wait_current_business": number | null,"wait_longest": number | null,"wait_longest_business": number | null,"wait_total": number | null,"wait_total_business": number | null,"waiting": boolean | null,"waiting_since": string | null,"zero_touch": boolean | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"csat": {
+                  Row: {
+                    "account_id": number,"answered_at": string | null,"answered_by": string | null,"author_id": number | null,"author_name": string | null,"channel": string | null,"display_id": number,"episode": number,"first_rating": number | null,"flip": string | null,"inbox_id": number | null,"is_excluded": boolean | null,"is_positive": boolean | null,"rating": number | null,"started_at": string,"surveyed_at": string | null,"team_id": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"csat_by_month": {
+                  Row: {
+                    "account_id": number,"answered": number | null,"author_id": number | null,"author_name": string | null,"csat": number | null,"csat_high": number | null,"csat_low": number | null,"csat_without_neutral": number | null,"delivered": number | null,"improved": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"neutral": number | null,"positive": number | null,"rating_mean": number | null,"rating_sum": number | null,"response_rate": number | null,"time_zone": string | null,"worsened": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"days": {
+                  Row: {
+                    "account_id": number,"day": string | null,"ends_at": string | null,"starts_at": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"episodes": {
+                  Row: {
+                    "account_id": number,"agent_wait": number | null,"agent_wait_business": number | null,"agent_work": number | null,"agent_work_business": number | null,"ai_answered": boolean | null,"ai_class": string | null,"ai_eligible": boolean | null,"ai_involved": boolean | null,"as_of": string | null,"assignees": number | null,"bot_phase": number | null,"bot_phase_business": number | null,"bot_replies": number,"bot_reply_time": (number)[] | null,"bot_reply_time_business": (number)[] | null,"calendar_id": number | null,"channel": string | null,"closed_unreplied": boolean | null,"contact_id": number | null,"csat_answered_at": string | null,"csat_author": number | null,"csat_rating": number | null,"customer_messages": number,"display_id": number,"durable": boolean | null,"ended_at": string | null,"episode": number,"first_assignment_to_resolve": number | null,"first_assignment_to_resolve_business": number | null,"first_customer_at": string | null,"first_human_at": string | null,"first_reply_author": number | null,"first_resolved_at": string | null,"flags": (string)[] | null,"frt": number | null,"frt_any": number | null,"frt_any_business": number | null,"frt_business": number | null,"frt_customer": number | null,"frt_customer_business": number | null,"handed_off_at": string | null,"handoff_s": number | null,"handoff_s_business": number | null,"holder": string | null,"human_replies": number,"inbox_id": number | null,"is_outbound": boolean | null,"labels": (string)[] | null,"last_assignment_to_resolve": number | null,"last_assignment_to_resolve_business": number | null,"last_author": number | null,"last_resolved_at": string | null,"notes": number,"on_hold": number | null,"on_hold_business": number | null,"one_touch": boolean | null,"one_turn": boolean | null,"priority": string | null,"reassignments": number,"reopens": number,"reopens_until": number,"replied": boolean | null,"reply_time": (number)[] | null,"reply_time_business": (number)[] | null,"requester_wait": number | null,"requester_wait_business": number | null,"resolutions": number,"resolutions_until": number,"resolved_by_id": number | null,"resolved_by_kind": string | null,"started_at": string,"stations": number,"status": string,"surveyed": boolean | null,"team_id": number | null,"ttr_active": number | null,"ttr_active_business": number | null,"ttr_first": number | null,"ttr_first_business": number | null,"ttr_full": number | null,"ttr_full_business": number | null,"ttr_human": number | null,"ttr_human_business": number | null,"turns": number,"unassigned_s": number | null,"unassigned_s_business": number | null,"wait_current": number | null,"wait_current_business": number | null,"wait_longest": number | null,"wait_longest_business": number | null,"wait_total": number | null,"wait_total_business": number | null,"waiting": boolean | null,"waiting_since": string | null,"zero_touch": boolean | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"episodes_by_day": {
+                  Row: {
+                    "account_id": number,"contacts_helped": number | null,"conversations_resolved": number | null,"day": string | null,"episodes_created": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"outbound_started": number | null,"reopened": number | null,"resolutions": number | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"events": {
+                  Row: {
+                    "account_id": number,"actor_id": number | null,"actor_kind": string | null,"class": string | null,"display_id": number,"event_id": number,"kind": string,"learnt_at": string,"occurred_at": string,"place": number,"previous": string,"source": string,"source_id": string,"value": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"actor_id"?: number | null,"actor_kind"?: string | null,"class"?: string | null,"display_id"?: number | null,"event_id"?: number | null,"kind"?: string | null,"learnt_at"?: string | null,"occurred_at"?: string | null,"place"?: number | null,"previous"?: string | null,"source"?: string | null,"source_id"?: string | null,"value"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"actor_id"?: number | null,"actor_kind"?: string | null,"class"?: string | null,"display_id"?: number | null,"event_id"?: number | null,"kind"?: string | null,"learnt_at"?: string | null,"occurred_at"?: string | null,"place"?: number | null,"previous"?: string | null,"source"?: string | null,"source_id"?: string | null,"value"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"exclusions": {
+                  Row: {
+                    "account_id": number,"day": string | null,"episodes": number | null,"reason": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"hour_of_week": {
+                  Row: {
+                    "account_id": number,"episodes_created": number | null,"episodes_per_hour": number | null,"hour": number | null,"hours": number | null,"n_excluded": number | null,"n_included": number | null,"time_zone": string | null,"weekday": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -34,9 +160,97 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"inboxes": {
+                  Row: {
+                    "account_id": number,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"labels": {
+                  Row: {
+                    "account_id": number,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"label": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"messages": {
                   Row: {
-                    "account_id": number,"attachment_count": number | null,"attachments": Json | null,"content": string | null,"content_attributes": Json | null,"content_type": string | null,"conversation_id": number,"created_at": string | null,"csat_feedback": string | null,"csat_rating": number | null,"deleted_at": string | null,"delivery_status": string | null,"inbox_id": number | null,"is_private": boolean | null,"message_id": number,"message_type": string | null,"sender_id": number | null,"sender_kind": string | null,"sender_name": string | null
+                    "account_id": number,"attachment_count": number | null,"attachments": Json | null,"content": string | null,"content_attributes": Json | null,"content_type": string | null,"created_at": string | null,"csat_feedback": string | null,"csat_rating": number | null,"deleted_at": string | null,"delivery_status": string | null,"display_id": number,"inbox_id": number | null,"is_private": boolean | null,"message_id": number,"message_type": string | null,"sender_id": number | null,"sender_kind": string | null,"sender_name": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"months": {
+                  Row: {
+                    "account_id": number,"ends_at": string | null,"month": string | null,"starts_at": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"reopen_rates": {
+                  Row: {
+                    "account_id": number,"day": string | null,"durable": number | null,"durable_rate": number | null,"first_resolved": number | null,"first_resolved_mature": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"reopen_rate": number | null,"reopened": number | null,"reopened_mature": number | null,"resolutions_mature": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"reply_survival": {
+                  Row: {
+                    "account_id": number,"frt_median": number | null,"frt_p50": number | null,"inbox_id": number | null,"inbox_name": string | null,"month": string | null,"n_closed": number | null,"n_excluded": number | null,"n_included": number | null,"n_replied": number | null,"n_waiting": number | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"reporting_reconciliation": {
+                  Row: {
+                    "account_id": number,"cause": string | null,"cause_business": string | null,"cause_credit": string | null,"cause_window": string | null,"credited_to": number | null,"difference": number | null,"difference_business": number | null,"display_id": number | null,"done_by": number | null,"ended_at": string | null,"episode": number | null,"event_id": number,"metric": string | null,"ours": number | null,"ours_business": number | null,"theirs": number | null,"theirs_business": number | null,"written_at": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"resolution_times": {
+                  Row: {
+                    "account_id": number,"day": string | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"reopened": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null,"ttr_active_business_p50": number | null,"ttr_active_business_p75": number | null,"ttr_active_business_p90": number | null,"ttr_active_business_p95": number | null,"ttr_active_mean": number | null,"ttr_active_n": number | null,"ttr_active_p50": number | null,"ttr_active_p75": number | null,"ttr_active_p90": number | null,"ttr_active_p95": number | null,"ttr_first_business_p50": number | null,"ttr_first_business_p75": number | null,"ttr_first_business_p90": number | null,"ttr_first_business_p95": number | null,"ttr_first_mean": number | null,"ttr_first_n": number | null,"ttr_first_p50": number | null,"ttr_first_p75": number | null,"ttr_first_p90": number | null,"ttr_first_p95": number | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null,"ttr_human_business_p50": number | null,"ttr_human_business_p75": number | null,"ttr_human_business_p90": number | null,"ttr_human_business_p95": number | null,"ttr_human_mean": number | null,"ttr_human_n": number | null,"ttr_human_p50": number | null,"ttr_human_p75": number | null,"ttr_human_p90": number | null,"ttr_human_p95": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"response_times": {
+                  Row: {
+                    "account_id": number,"asked": number | null,"closed_unreplied": number | null,"day": string | null,"frt_any_business_p50": number | null,"frt_any_business_p75": number | null,"frt_any_business_p90": number | null,"frt_any_business_p95": number | null,"frt_any_mean": number | null,"frt_any_n": number | null,"frt_any_p50": number | null,"frt_any_p75": number | null,"frt_any_p90": number | null,"frt_any_p95": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_customer_business_p50": number | null,"frt_customer_business_p75": number | null,"frt_customer_business_p90": number | null,"frt_customer_business_p95": number | null,"frt_customer_mean": number | null,"frt_customer_n": number | null,"frt_customer_p50": number | null,"frt_customer_p75": number | null,"frt_customer_p90": number | null,"frt_customer_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"spans": {
+                  Row: {
+                    "account_id": number,"actor_id": number | null,"closed_as": string | null,"closed_by": number | null,"display_id": number,"ended_at": string | null,"episode": number,"is_running": boolean | null,"kind": string,"number": number,"opened_by": number | null,"seconds": number | null,"seconds_business": number | null,"started_at": string,"value": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"teams": {
+                  Row: {
+                    "account_id": number,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"time_zones": {
+                  Row: {
+                    "account_id": number,"time_zone": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -50,10 +264,31 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"volume_by_hour": {
+                  Row: {
+                    "account_id": number,"day": string | null,"episodes_created": number | null,"hour": number | null,"hours": number | null,"n_excluded": number | null,"n_included": number | null,"time_zone": string | null,"weekday": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 }
           }
           Functions: {
-            [_ in never]: never
+            "kaplan_meier_median":
+{ Args: { "is_over": (boolean)[],"seconds": (number)[] }; Returns: number
+                           },
+"metrics_by":
+{ Args: { "account_id": number,"by"?: string,"since": string,"until": string }; Returns: {
+              "asked": number,"closed_unreplied": number,"durable": number,"durable_known": number,"durable_rate": number,"frt_business_p50": number,"frt_business_p75": number,"frt_business_p90": number,"frt_business_p95": number,"frt_customer_business_p50": number,"frt_customer_business_p75": number,"frt_customer_business_p90": number,"frt_customer_business_p95": number,"frt_customer_mean": number,"frt_customer_n": number,"frt_customer_p50": number,"frt_customer_p75": number,"frt_customer_p90": number,"frt_customer_p95": number,"frt_mean": number,"frt_n": number,"frt_p50": number,"frt_p75": number,"frt_p90": number,"frt_p95": number,"group": string,"longest_wait": number,"n_excluded": number,"n_included": number,"n_open": number,"n_resolved": number,"n_waiting": number,"reopened": number,"replied": number,"reply_time_business_p50": number,"reply_time_business_p75": number,"reply_time_business_p90": number,"reply_time_business_p95": number,"reply_time_mean": number,"reply_time_n": number,"reply_time_p50": number,"reply_time_p75": number,"reply_time_p90": number,"reply_time_p95": number,"response_rate": number,"ttr_first_business_p50": number,"ttr_first_business_p75": number,"ttr_first_business_p90": number,"ttr_first_business_p95": number,"ttr_first_mean": number,"ttr_first_n": number,"ttr_first_p50": number,"ttr_first_p75": number,"ttr_first_p90": number,"ttr_first_p95": number,"ttr_full_business_p50": number,"ttr_full_business_p75": number,"ttr_full_business_p90": number,"ttr_full_business_p95": number,"ttr_full_mean": number,"ttr_full_n": number,"ttr_full_p50": number,"ttr_full_p75": number,"ttr_full_p90": number,"ttr_full_p95": number
+            }[]
+                           },
+"wilson_lower":
+{ Args: { "successes": number,"trials": number }; Returns: number
+                           },
+"wilson_upper":
+{ Args: { "successes": number,"trials": number }; Returns: number
+                           }
           }
           Enums: {
             [_ in never]: never
@@ -78,6 +313,14 @@ export type Database = {
                            "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
                          }
                         Relationships: [
+                    
+                  ]
+                },"calendars": {
+                  Row: {
+                    "account_id": number,"calendar_id": number,"changed_at": string,"changed_by": string,"exceptions": NonNullable<Json>,"inbox_id": number | null,"name": string,"revision": number,"time_zone": string,"used_by": Json | null,"valid_from": string | null,"valid_until": string | null,"weekly": NonNullable<Json>
+                  }
+                  ComputedFields: never
+                  Relationships: [
                     
                   ]
                 },"decision_log": {
@@ -108,6 +351,14 @@ export type Database = {
                         Relationships: [
                     
                   ]
+                },"ledger_status": {
+                  Row: {
+                    "account_id": number | null,"first_problem": string | null,"first_problem_display_id": number | null,"lag_seconds": number | null,"oldest_queued_at": string | null,"problems": number | null,"queued_conversations": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"members": {
                   Row: {
                     "account_id": number,"created_at": string,"role": "viewer"|"operator"|"approver"|"admin","user_id": string
@@ -118,6 +369,20 @@ export type Database = {
                          }
                         Update: {
                            "account_id"?: number | null,"created_at"?: string | null,"role"?: "viewer"|"operator"|"approver"|"admin" | null,"user_id"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"metric_definitions": {
+                  Row: {
+                    "conversation_rule": string | null,"description": string,"example": string,"metric": string,"null_rule": string,"unit": string,"version": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "conversation_rule"?: string | null,"description"?: string | null,"example"?: string | null,"metric"?: string | null,"null_rule"?: string | null,"unit"?: string | null,"version"?: number | null
+                         }
+                        Update: {
+                           "conversation_rule"?: string | null,"description"?: string | null,"example"?: string | null,"metric"?: string | null,"null_rule"?: string | null,"unit"?: string | null,"version"?: number | null
                          }
                         Relationships: [
                     
@@ -143,13 +408,7 @@ export type Database = {
                     "account_id": number,"backfill_done": number,"backfill_expected_at": string | null,"backfill_finished_at": string | null,"backfill_share": number | null,"backfill_started_at": string | null,"backfill_total": number | null,"door": string,"drift": Json | null,"failures": number,"hint": string | null,"lag_seconds": number | null,"last_attempt_at": string | null,"last_success_at": string | null,"problem": string | null,"problem_at": string | null,"refusals": NonNullable<Json>,"requests": number,"retry_at": string | null,"rows_changed": number,"rows_read": number,"source": string | null,"state": string
                   }
                   ComputedFields: never
-                  Insert: {
-                           "account_id"?: number | null,"backfill_done"?: number | null,"backfill_expected_at"?: never,"backfill_finished_at"?: string | null,"backfill_share"?: never,"backfill_started_at"?: string | null,"backfill_total"?: number | null,"door"?: string | null,"drift"?: never,"failures"?: number | null,"hint"?: string | null,"lag_seconds"?: never,"last_attempt_at"?: string | null,"last_success_at"?: string | null,"problem"?: string | null,"problem_at"?: string | null,"refusals"?: Json | null,"requests"?: number | null,"retry_at"?: string | null,"rows_changed"?: number | null,"rows_read"?: number | null,"source"?: never,"state"?: string | null
-                         }
-                        Update: {
-                           "account_id"?: number | null,"backfill_done"?: number | null,"backfill_expected_at"?: never,"backfill_finished_at"?: string | null,"backfill_share"?: never,"backfill_started_at"?: string | null,"backfill_total"?: number | null,"door"?: string | null,"drift"?: never,"failures"?: number | null,"hint"?: string | null,"lag_seconds"?: never,"last_attempt_at"?: string | null,"last_success_at"?: string | null,"problem"?: string | null,"problem_at"?: string | null,"refusals"?: Json | null,"requests"?: number | null,"retry_at"?: string | null,"rows_changed"?: number | null,"rows_read"?: number | null,"source"?: never,"state"?: string | null
-                         }
-                        Relationships: [
+                  Relationships: [
                     
                   ]
                 }
@@ -158,8 +417,27 @@ export type Database = {
             "connect_foreign":
 { Args: { "account_id": number,"secret_name"?: string }; Returns: string
                            },
+"delete_calendar":
+{ Args: { "account_id": number,"calendar_id": number }; Returns: undefined
+                           },
 "disconnect_foreign":
 { Args: { "account_id": number }; Returns: boolean
+                           },
+"episodes_at":
+{ Args: { "account_id": number,"as_of": string,"display_ids"?: (number)[],"learnt_by"?: string }; Returns: Database["analytics"]['Views']["episodes"]['Row'][]
+                          SetofOptions: {
+        from: "*"
+        to: "episodes"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"explain_metric":
+{ Args: { "account_id": number,"as_of"?: string,"display_id": number,"learnt_by"?: string,"metric": string }; Returns: {
+              "calendar_seconds_clipped": number,"closed_by": Json,"counted": boolean,"counted_in_conversation": boolean,"ended_at": string,"episode": number,"opened_by": Json,"part": number,"rule": string,"seconds": number,"seconds_business": number,"sign": number,"started_at": string,"version": number,"what": string,"why": string
+            }[]
+                           },
+"merge_conversations":
+{ Args: { "account_id": number,"child": number,"parent": number }; Returns: undefined
                            },
 "missing_indexes":
 { Args: { "account_id": number }; Returns: {
@@ -187,8 +465,14 @@ export type Database = {
 "resume_sync":
 { Args: { "account_id": number,"door": string }; Returns: undefined
                            },
+"save_calendar":
+{ Args: { "account_id": number,"calendar_id"?: number,"exceptions"?: Json,"name": string,"time_zone": string,"valid_from"?: string,"weekly": Json }; Returns: number
+                           },
 "set_database_source":
 { Args: { "account_id": number,"source_schema": string }; Returns: string
+                           },
+"set_inbox_rules":
+{ Args: { "account_id": number,"durable_seconds"?: number,"episode_gap_seconds"?: number,"has_bot"?: boolean,"inbox_id": number }; Returns: undefined
                            },
 "set_member":
 { Args: { "account_id": number,"role": "viewer"|"operator"|"approver"|"admin","user_id": string }; Returns: undefined
@@ -201,6 +485,12 @@ export type Database = {
                            },
 "set_sync_token":
 { Args: { "account_id": number,"token": string }; Returns: undefined
+                           },
+"unmerge_conversation":
+{ Args: { "account_id": number,"child": number }; Returns: undefined
+                           },
+"use_calendar":
+{ Args: { "account_id": number,"calendar_id": number,"scope": string,"scope_id": number }; Returns: undefined
                            },
 "verify_decision_log":
 { Args: { "account_id"?: number }; Returns: {
