@@ -231,6 +231,8 @@ const STANDARD_SETTINGS = {
   listen_addresses: HOST,
   unix_socket_directories: "",
   max_connections: "100",
+  // The migrations say so of the database, but a database made from a template does not take that with it.
+  jit: "off",
   shared_buffers: "256MB",
   timezone: "UTC",
   log_timezone: "UTC",

@@ -33,7 +33,7 @@ insert into ops.setting_definitions (name, kind, minimum, maximum, default_value
   ('raw_retention_days', 'integer', 1, 3650, '35', false,
     'Days that the raw bytes and headers of a webhook delivery are kept; then only its outcome remains.'),
   ('reporting_time_zone', 'time_zone', null, null, '"UTC"', false,
-    'The zone whose midnight parts one day from the next in analytics.volume_by_day.'),
+    'The zone whose midnight parts one day from the next in the views of analytics.'),
   ('sync_requests_per_minute', 'integer', 10, 2000, '120', false,
     'Requests a minute that the sync may send to Chatwoot. Chatwoot itself refuses from 3000, in its sample configuration from 300.'),
   -- The database would fetch whatever stands in its own network for a member who names it.

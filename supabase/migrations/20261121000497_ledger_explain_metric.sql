@@ -14,6 +14,7 @@ declare
   v_is_found boolean;
   v_number bigint;
   v_rated record;
+  v_later record;
   v_involved ledger.placed_event;
   v_ended ledger.placed_event;
   v_begin ledger.placed_event;
@@ -47,6 +48,29 @@ begin
             then v_this.last_resolved_at + v_this.durable end, null,
           v_resolve.event_id, case when v_is_found then v_event.event_id end,
           case when v_is_found then -1 else 1 end)::ledger.metric_part;
+      end if;
+
+    when explain_answers.metric = 'fcr' then
+      if not v_is_resolved or v_this.contact_id is null then
+        return next row(v_this.episode, 'resolve', false,
+          case when v_is_resolved then 'the customer is not known' else 'is not resolved' end,
+          v_this.last_resolved_at, null, null, null, v_resolve.event_id, null, 1)::ledger.metric_part;
+      else
+        select later.display_id, later.episode, later.started_at into v_later from ledger.episodes as later
+        where later.contact_id = v_this.contact_id and later.account_id = v_this.account_id
+          and later.started_at > v_this.last_resolved_at
+          and later.started_at <= least(v_this.last_resolved_at + interval '7 days', explain_answers.as_of)
+        order by later.started_at limit 1;
+        v_is_found := v_later.started_at is not null;
+        return next row(v_this.episode, 'resolve',
+          v_is_found or v_this.last_resolved_at + interval '7 days' <= explain_answers.as_of,
+          case when v_is_found then format('the customer began episode %s of conversation %s within 7 days', v_later.episode, v_later.display_id)
+            when v_this.last_resolved_at + interval '7 days' <= explain_answers.as_of then 'no new episode of the customer within 7 days'
+            else format('not known before %s', v_this.last_resolved_at + interval '7 days') end,
+          v_this.last_resolved_at, null, case when v_is_found then v_later.started_at
+            when v_this.last_resolved_at + interval '7 days' <= explain_answers.as_of
+            then v_this.last_resolved_at + interval '7 days' end, null,
+          v_resolve.event_id, null, case when v_is_found then -1 else 1 end)::ledger.metric_part;
       end if;
 
     when explain_answers.metric in ('one_touch', 'one_turn', 'zero_touch') then

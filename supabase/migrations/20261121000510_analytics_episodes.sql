@@ -78,6 +78,13 @@ begin
   case when told.last_resolved_at is null then null
     when told.reopened_at <= told.last_resolved_at + told.durable then false
     when told.last_resolved_at + told.durable <= reading.as_of then true end as durable,
+  case when told.status <> 'resolved' or told.last_resolved_at is null or told.contact_id is null then null
+    when exists (
+      select from ledger.episodes as later
+      where later.contact_id = told.contact_id and later.account_id = told.account_id
+        and later.started_at > told.last_resolved_at and later.started_at <= told.last_resolved_at + interval '7 days'
+        and later.started_at <= reading.as_of) then false
+    when told.last_resolved_at + interval '7 days' <= reading.as_of then true end as fcr,
   told.customer_messages, told.human_replies, told.bot_replies, told.notes, told.turns,
   case when told.status = 'resolved' and told.last_resolved_at is not null then told.human_replies = 1 end as one_touch,
   case when told.status = 'resolved' and told.last_resolved_at is not null then told.turns = 1 end as one_turn,
@@ -187,7 +194,7 @@ select
   coalesce(totals.episodes, 0) as episodes, first_one.started_at, last_one.started_at as last_started_at, last_one.calendar_id,
   coalesce(last_one.waiting, false) as waiting%s,
   coalesce(last_one.resolutions_until, 0) as resolutions, coalesce(last_one.reopens_until, 0) as reopens_raw,
-  coalesce(totals.reopens, 0) + coalesce(last_one.reopens, 0) as reopens, last_one.durable,
+  coalesce(totals.reopens, 0) + coalesce(last_one.reopens, 0) as reopens, last_one.durable, last_one.fcr,
   coalesce(totals.customer_messages, 0) + coalesce(last_one.customer_messages, 0) as customer_messages,
   coalesce(totals.human_replies, 0) + coalesce(last_one.human_replies, 0) as human_replies,
   coalesce(totals.bot_replies, 0) + coalesce(last_one.bot_replies, 0) as bot_replies,
@@ -211,7 +218,7 @@ left join analytics.episodes as last_one on last_one.account_id = conversations.
 end
 $$;
 comment on view analytics.conversations is
-  'One row a conversation, as Chatwoot shows it now, with its numbers up to now: metric ids as columns, in seconds, business hours as _business. frt, frt_customer, frt_any, ttr_first and handoff_s are the first episode''s; ttr_full, ttr_active, ttr_human, durable, wait_current, waiting, replied, closed_unreplied, one_touch, one_turn and zero_touch the last one''s; the others are of all.';
+  'One row a conversation, as Chatwoot shows it now, with its numbers up to now: metric ids as columns, in seconds, business hours as _business. frt, frt_customer, frt_any, ttr_first and handoff_s are the first episode''s; ttr_full, ttr_active, ttr_human, durable, fcr, wait_current, waiting, replied, closed_unreplied, one_touch, one_turn and zero_touch the last one''s; the others are of all.';
 comment on view analytics.episodes is 'One row an episode, up to now: metric ids as columns, in seconds, business hours as _business.';
 comment on function ledger.episodes_at is
   'The rows of analytics.episodes as they were at as_of (inclusive): of all conversations of the account or of those named; as known now, or as it was known at learnt_by.';

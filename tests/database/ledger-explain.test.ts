@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import type { Client } from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
-import { created, customer, human, NUMBERED, PLAIN, timeline } from "../fixtures/ledger-fixtures.ts";
+import { created, customer, human, NUMBERED, PLAIN, resolved, timeline } from "../fixtures/ledger-fixtures.ts";
 import { member, useDatabase } from "../support/database.ts";
 import { tellTimelines } from "../support/ledger-sql.ts";
 import { timelines } from "../support/ledger-timelines.ts";
@@ -326,6 +326,45 @@ describe("an explanation", () => {
     );
 
     expect(rows).toEqual([{ why: "the author of the message, whoever it was assigned to", author: "2" }]);
+  });
+
+  test("of fcr names the next episode of the same customer, in whichever conversation", async () => {
+    const settled = timeline(["09:00:00", created("open"), customer], ["09:10:00", human()], ["09:20:00", resolved]);
+    const again = timeline(["2026-11-18T09:00:00", created("open"), customer]);
+    await tellTimelines(
+      client,
+      [settled, again, settled].map((events) => ({ events, options: { ...PLAIN, asOf: 0 } })),
+      21,
+    );
+    await client.query(
+      "update chatwoot.conversations set contact_id = case display_id when 3 then 8 else 7 end where account_id = 21",
+    );
+    await client.query("delete from ledger.queue where account_id = 21");
+    await client.query(
+      "select ledger.mark(21, number, walk_since => '-infinity') from generate_series(1, 3) as number",
+    );
+    while ((await client.query("select ledger.work_off() as done")).rows[0].done > 0);
+    const at = async (asOf: string) =>
+      (await client.query("select display_id::integer as id, fcr from ledger.episodes_at(21, $1) order by 1", [asOf]))
+        .rows;
+
+    expect(await at("2026-11-17T00:00:00Z")).toEqual([{ id: 1, fcr: null }, { id: 3, fcr: null }]);
+    expect(await at("2026-11-18T09:00:00Z")).toEqual([{ id: 1, fcr: false }, { id: 2, fcr: null }, {
+      id: 3,
+      fcr: null,
+    }]);
+    expect(await at("2026-11-23T09:20:00Z")).toEqual([{ id: 1, fcr: false }, { id: 2, fcr: null }, {
+      id: 3,
+      fcr: true,
+    }]);
+    const { rows: [told] } = await client.query(
+      "select counted, sign, why from ledger.explain_metric(21, 1, 'fcr', '2026-11-19T00:00:00Z')",
+    );
+    expect(told).toEqual({
+      counted: true,
+      sign: -1,
+      why: "the customer began episode 1 of conversation 2 within 7 days",
+    });
   });
 
   test("carries the version of its definition", async () => {
