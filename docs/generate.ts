@@ -209,7 +209,7 @@ function writeMetrics(metrics: Metric[]): string {
 Written by \`npm run docs\` from \`ledger.metric_definitions\`, which clients read as \`api.metric_definitions\`. To change
 a line, change it in \`supabase/migrations/20261121000495_ledger_metrics.sql\` and run it again.
 
-Each is a column of \`analytics.episodes\`, and of \`analytics.conversations\` where it says so. Lengths are in seconds
+Most are a column of \`analytics.episodes\`, and of \`analytics.conversations\` where it says so. Lengths are in seconds
 and have a twin with the suffix \`_business\`, of business hours alone. Null means that there is nothing to measure, or
 not yet; it is never written as 0. What runs counts up to now. What a number of a conversation is made of, with the
 events behind it:

@@ -208,6 +208,8 @@ comment on function chatwoot.merge_conversations is
 create function chatwoot.merge_conversation(account_id bigint, display_id bigint, record jsonb, version_at timestamptz)
 returns boolean
 language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_is_changed boolean;
 begin
   if merge_conversation.record ?& array['inbox_id', 'contact_id', 'channel', 'status', 'priority', 'assignee_kind',
     'assignee_id', 'team_id', 'labels', 'contact_source_id', 'additional_attributes', 'custom_attributes',
@@ -218,9 +220,17 @@ begin
       merge_conversation.record || jsonb_build_object('account_id', merge_conversation.account_id,
         'display_id', merge_conversation.display_id, 'version_at', merge_conversation.version_at))]) > 0;
   end if;
-  return chatwoot.merge_fields('chatwoot.conversations',
+  v_is_changed := chatwoot.merge_fields('chatwoot.conversations',
     jsonb_build_object('account_id', merge_conversation.account_id, 'display_id', merge_conversation.display_id),
     merge_conversation.record, merge_conversation.version_at);
+  -- A part of a record is evidence too, of what it says; for the rest stands what the mirror holds.
+  perform ledger.observe(array(
+    select jsonb_populate_record(existing, merge_conversation.record
+      || jsonb_build_object('version_at', merge_conversation.version_at))
+    from chatwoot.conversations as existing
+    where existing.account_id = merge_conversation.account_id and existing.display_id = merge_conversation.display_id
+      and existing.deleted_at is null));
+  return v_is_changed;
 end
 $$;
 comment on function chatwoot.merge_conversation is

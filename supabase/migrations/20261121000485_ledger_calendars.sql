@@ -153,23 +153,23 @@ $$;
 comment on function ledger.first_reading is
   'The business clock of an instant before the calendar first opens. Errors: OC404 when there is no such calendar, OC422 when it is not worked out so far.';
 
-create function ledger.business_seconds(account_id bigint, calendar_id bigint, "from" timestamptz, until timestamptz)
+create function ledger.business_seconds(account_id bigint, calendar_id bigint, since timestamptz, until timestamptz)
 returns double precision
 language plpgsql stable security definer set search_path = '' as $$
 begin
-  if business_seconds.until <= business_seconds."from" then
+  if business_seconds.until <= business_seconds.since then
     return 0;
   end if;
   return extract(epoch from
     ledger.business_clock(business_seconds.account_id, business_seconds.calendar_id, business_seconds.until)
-    - ledger.business_clock(business_seconds.account_id, business_seconds.calendar_id, business_seconds."from"));
+    - ledger.business_clock(business_seconds.account_id, business_seconds.calendar_id, business_seconds.since));
 end
 $$;
 comment on function ledger.business_seconds is
   'Seconds in [from, until) during which the calendar is open, all of them without a calendar; 0 when until is not after from. Errors: OC404, OC422.';
 
 create function ledger.business_due(
-  account_id bigint, calendar_id bigint, "from" timestamptz, seconds double precision
+  account_id bigint, calendar_id bigint, since timestamptz, seconds double precision
 ) returns timestamptz
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -179,7 +179,7 @@ declare
   v_due timestamptz;
   v_ends_at timestamptz;
 begin
-  if business_due."from" is null or business_due.seconds is null then
+  if business_due.since is null or business_due.seconds is null then
     return null;
   end if;
   -- 31,557,600,000 seconds are a thousand years, which an instant can still be added to.
@@ -188,13 +188,13 @@ begin
       using errcode = 'OC422', hint = 'Give seconds from 0 to 31557600000.';
   end if;
   if business_due.seconds <= 0 then
-    return business_due."from";
+    return business_due.since;
   end if;
   -- A second times a number stays in the part of an interval that no time zone stretches.
   if business_due.calendar_id is null then
-    return business_due."from" + interval '1 second' * business_due.seconds;
+    return business_due.since + interval '1 second' * business_due.seconds;
   end if;
-  v_target := ledger.business_clock(business_due.account_id, business_due.calendar_id, business_due."from")
+  v_target := ledger.business_clock(business_due.account_id, business_due.calendar_id, business_due.since)
     + interval '1 second' * business_due.seconds;
   -- Strictly before: a target that is used up at closing is due at closing, not at the next opening.
   select v_target - spans.business_shift, spans.ends_at into v_due, v_ends_at
@@ -202,11 +202,11 @@ begin
   where spans.account_id = business_due.account_id and spans.calendar_id = business_due.calendar_id
     and spans.business_before < v_target - timestamptz 'epoch'
   order by spans.business_before desc limit 1;
-  if v_due <= v_ends_at and v_due - business_due."from" <= c_patience then
+  if v_due <= v_ends_at and v_due - business_due.since <= c_patience then
     return v_due;
   end if;
   -- Rare from here on: a long target, or a calendar that closes for good.
-  if ledger.longest_wait(business_due.account_id, business_due.calendar_id, business_due."from", v_due) > c_patience
+  if ledger.longest_wait(business_due.account_id, business_due.calendar_id, business_due.since, v_due) > c_patience
   then
     return null;
   end if;
@@ -214,7 +214,7 @@ begin
     return v_due;
   end if;
   raise exception 'Calendar % is not worked out so far that % business seconds from % end in it',
-    business_due.calendar_id, business_due.seconds, business_due."from"
+    business_due.calendar_id, business_due.seconds, business_due.since
     using errcode = 'OC422',
       hint = 'Give fewer seconds, or work it out further: select ledger.reach_calendar(account_id, calendar_id, since, until).';
 end
@@ -222,20 +222,20 @@ $$;
 comment on function ledger.business_due is
   'The earliest instant by which the calendar was open for so many seconds since from; null when it opens no more within 400 days of where it stands. Errors: OC404, OC422.';
 
-create function ledger.longest_wait(account_id bigint, calendar_id bigint, "from" timestamptz, until timestamptz)
+create function ledger.longest_wait(account_id bigint, calendar_id bigint, since timestamptz, until timestamptz)
 returns interval
 language sql stable security definer set search_path = '' as $$
   -- The end of what is worked out counts as an opening: a wait that reaches it may be longer, not shorter.
   select max(waits.length) from (
-    select spans.closed_until - greatest(spans.ends_at, longest_wait."from") as length
+    select spans.closed_until - greatest(spans.ends_at, longest_wait.since) as length
     from ledger.calendar_spans as spans
     where spans.account_id = longest_wait.account_id and spans.calendar_id = longest_wait.calendar_id
-      and spans.closed_until > longest_wait."from" and spans.ends_at < coalesce(longest_wait.until, 'infinity')
+      and spans.closed_until > longest_wait.since and spans.ends_at < coalesce(longest_wait.until, 'infinity')
     union all
     select coalesce((
       select min(spans.starts_at) from ledger.calendar_spans as spans
       where spans.account_id = longest_wait.account_id and spans.calendar_id = longest_wait.calendar_id
-    ), calendars.built_until) - longest_wait."from"
+    ), calendars.built_until) - longest_wait.since
     from ledger.calendars
     where calendars.account_id = longest_wait.account_id and calendars.calendar_id = longest_wait.calendar_id
   ) as waits
@@ -262,7 +262,7 @@ create function ledger.build_calendar(account_id bigint, calendar_id bigint, sin
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   -- Where the open time is zero. Fixed, so that spans before it can be added without moving every reading after it.
-  c_anchor constant timestamptz := '2010-01-01T00:00:00Z';
+  c_anchor constant timestamptz := '2010-01-01T00:00:00Z'::timestamptz;
   v_calendar ledger.calendars;
   v_since timestamptz;
   v_before interval;

@@ -198,7 +198,9 @@ begin
   with told as (
     select distinct on (conversations.account_id, conversations.display_id) conversations.account_id,
       conversations.display_id, conversations.version_at as changed_at, conversations.status,
-      coalesce(conversations.assignee_kind || ':' || conversations.assignee_id, '') as assignee,
+      -- A kind that a later Chatwoot adds is somebody, nobody knows who.
+      case when conversations.assignee_kind !~ '^[a-z_]{1,30}$' then '?'
+        else coalesce(conversations.assignee_kind || ':' || conversations.assignee_id, '') end as assignee,
       coalesce(conversations.team_id::text, '') as team, coalesce(conversations.priority, '') as priority,
       to_jsonb(coalesce(conversations.labels, '{}'))::text as labels
     from unnest(observe.given) as conversations
@@ -365,13 +367,17 @@ language plpgsql volatile security invoker set search_path = '' as $$
 begin
   if tg_op = 'INSERT' then
     -- One of which only a part was told: there is no evidence, but an instant of creation.
-    insert into ledger.queue as existing (account_id, display_id, states_since, queued_at)
-    select news.account_id, news.display_id, '-infinity', now()
+    insert into ledger.queue as existing (account_id, display_id, states_since, walk_since, queued_at)
+    select news.account_id, news.display_id, '-infinity', case when told.account_id is not null then '-infinity'::timestamptz end,
+      now()
     from news
-    where news.created_at is not null and not exists (select from ledger.snapshots
-      where snapshots.account_id = news.account_id and snapshots.display_id = news.display_id)
+    -- Its messages may have come before it, and were counted without its inbox and customer.
+    left join ledger.conversations as told on told.account_id = news.account_id and told.display_id = news.display_id
+    where news.created_at is not null and (told.account_id is not null or not exists (select from ledger.snapshots
+      where snapshots.account_id = news.account_id and snapshots.display_id = news.display_id))
     order by news.account_id, news.display_id
-    on conflict on constraint queue_pkey do update set states_since = excluded.states_since, retry_at = null;
+    on conflict on constraint queue_pkey do update
+      set states_since = excluded.states_since, walk_since = least(existing.walk_since, excluded.walk_since), retry_at = null;
     return null;
   end if;
   insert into ledger.queue as existing (account_id, display_id, states_since, walk_since, queued_at)

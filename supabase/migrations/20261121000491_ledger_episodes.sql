@@ -261,7 +261,7 @@ comment on function ledger.new_episode is 'An episode as it is at its first inst
 create function ledger.running_spans(this ledger.episodes) returns ledger.spans[]
 language plpgsql immutable security invoker set search_path = '' as $$
 declare
-  v_spans ledger.spans[] := '{}';
+  v_spans ledger.spans[] := '{}'::ledger.spans[];
 begin
   if (this).waiting_since is not null then
     v_spans := v_spans || row((this).account_id, (this).display_id, (this).episode, 'wait', (this).waits + 1,

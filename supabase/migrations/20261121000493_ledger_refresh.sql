@@ -215,7 +215,9 @@ language plpgsql volatile security invoker set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   v_asked ledger.queue[] := learn.asked;
-  v_facts ledger.events[] := '{}';
+  v_facts ledger.events[] := '{}'::ledger.events[];
+  v_news ledger.events[];
+  v_event ledger.events;
 begin
   if exists (select from unnest(v_asked) as asked where asked.states_since is not null) then
     -- Evidence weighs on what is told up to a minute later. What may change how a conversation began changes everything.
@@ -269,63 +271,59 @@ begin
     join chatwoot.csat_responses as answers on answers.conversation_display_id = asked.display_id
       and answers.account_id = asked.account_id
     where asked.messages_since is not null and answers.rating is not null and answers.first_answered_at is not null);
-  return query
-  with facts as (
-    select * from unnest(v_facts)
-  ), held as (
-    select events.*
-    from unnest(v_asked) as asked
-    join ledger.events on events.display_id = asked.display_id and events.account_id = asked.account_id
-      and events.unlearnt_at is null
-      -- An answer may be to a survey of long ago.
-      and events.occurred_at >= least(asked.messages_since, asked.states_since)
-    where events.occurred_at >= case when events.kind = 'message' then asked.messages_since
-      when events.kind = 'csat' then null else asked.states_since end
-    union all
-    select events.* from unnest(v_asked) as asked
-    join chatwoot.csat_responses as answers on answers.conversation_display_id = asked.display_id
-      and answers.account_id = asked.account_id
-    join ledger.events on events.display_id = asked.display_id and events.account_id = asked.account_id
-      and events.kind = 'csat' and events.place = answers.message_id and events.unlearnt_at is null
-    where asked.messages_since is not null
-  ), compared as materialized (
-    -- What is both told and held stays. Grouped and not joined, since no plan makes that slow.
-    select both_sides.account_id, both_sides.display_id, both_sides.kind, both_sides.occurred_at, both_sides.place,
-      both_sides.class, both_sides.value, both_sides.previous, both_sides.actor_kind, both_sides.actor_id,
-      both_sides.source, both_sides.source_id, max(both_sides.event_id) as event_id
+  -- What is both told and held stays. Grouped and not joined, and what is held looked up conversation by conversation,
+  -- since then no plan is slow, also one made while the table was empty.
+  v_news := array(
+    select row(both_sides.account_id, max(both_sides.event_id), both_sides.display_id, both_sides.kind,
+      both_sides.occurred_at, both_sides.place, both_sides.class, both_sides.value, both_sides.previous,
+      both_sides.actor_kind, both_sides.actor_id, both_sides.source, both_sides.source_id, null, null)::ledger.events
     from (
-      select facts.account_id, facts.display_id, facts.kind, facts.occurred_at, facts.place, facts.class, facts.value,
-        facts.previous, facts.actor_kind, facts.actor_id, facts.source, facts.source_id, facts.event_id from facts
+      select facts.* from unnest(v_facts) as facts
       union all
-      select held.account_id, held.display_id, held.kind, held.occurred_at, held.place, held.class, held.value,
-        held.previous, held.actor_kind, held.actor_id, held.source, held.source_id, held.event_id from held
+      select held.* from unnest(v_asked) as asked
+      cross join lateral (
+        select events.* from ledger.events
+        where events.display_id = asked.display_id and events.account_id = asked.account_id
+          and events.unlearnt_at is null and events.occurred_at >= least(asked.messages_since, asked.states_since)
+        offset 0
+      ) as held
+      where held.occurred_at >= case when held.kind = 'message' then asked.messages_since
+        when held.kind = 'csat' then null else asked.states_since end
+      union all
+      -- An answer may be to a survey of long ago.
+      select held.* from unnest(v_asked) as asked
+      cross join lateral (
+        select events.* from chatwoot.csat_responses as answers
+        join ledger.events on events.display_id = asked.display_id and events.account_id = asked.account_id
+          and events.kind = 'csat' and events.place = answers.message_id and events.unlearnt_at is null
+        where answers.conversation_display_id = asked.display_id and answers.account_id = asked.account_id
+        offset 0
+      ) as held
+      where asked.messages_since is not null
     ) as both_sides
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-    having count(*) = 1
-  ), unlearnt as (
-    update ledger.events as existing set unlearnt_at = learn.as_of
-    from compared
-    where compared.event_id is not null and existing.account_id = compared.account_id
-      and existing.display_id = compared.display_id and existing.event_id = compared.event_id
-    returning existing.account_id, existing.display_id, existing.occurred_at, existing.kind
-  ), learnt as (
-    insert into ledger.events as existing (account_id, display_id, kind, occurred_at, place, class, value, previous,
-      actor_kind, actor_id, source, source_id, learnt_at)
-    select compared.account_id, compared.display_id, compared.kind, compared.occurred_at, compared.place, compared.class,
-      compared.value, compared.previous, compared.actor_kind, compared.actor_id, compared.source, compared.source_id,
-      learn.as_of
-    from compared where compared.event_id is null
-    returning existing.account_id, existing.display_id, existing.occurred_at, existing.kind
-  )
-  select changed.account_id, changed.display_id,
+    group by both_sides.account_id, both_sides.display_id, both_sides.kind, both_sides.occurred_at, both_sides.place,
+      both_sides.class, both_sides.value, both_sides.previous, both_sides.actor_kind, both_sides.actor_id,
+      both_sides.source, both_sides.source_id
+    having count(*) = 1);
+  foreach v_event in array v_news loop
+    if v_event.event_id is not null then
+      update ledger.events as existing set unlearnt_at = learn.as_of
+      where existing.account_id = v_event.account_id and existing.display_id = v_event.display_id
+        and existing.event_id = v_event.event_id;
+    end if;
+  end loop;
+  insert into ledger.events (account_id, display_id, kind, occurred_at, place, class, value, previous, actor_kind,
+    actor_id, source, source_id, learnt_at)
+  select news.account_id, news.display_id, news.kind, news.occurred_at, news.place, news.class, news.value, news.previous,
+    news.actor_kind, news.actor_id, news.source, news.source_id, learn.as_of
+  from unnest(v_news) as news where news.event_id is null;
+  return query
+  select news.account_id, news.display_id,
     -- A rating may be for an episode that is long over.
-    min(case when changed.kind = 'csat' then '-infinity' else changed.occurred_at end), sum(changed.added)::bigint
-  from (
-    select unlearnt.account_id, unlearnt.display_id, unlearnt.occurred_at, unlearnt.kind, 0 as added from unlearnt
-    union all
-    select learnt.account_id, learnt.display_id, learnt.occurred_at, learnt.kind, 1 from learnt
-  ) as changed
-  group by changed.account_id, changed.display_id;
+    min(case when news.kind = 'csat' then '-infinity' else news.occurred_at end),
+    count(*) filter (where news.event_id is null)
+  from unnest(v_news) as news
+  group by news.account_id, news.display_id;
 end
 $$;
 comment on function ledger.learn is
@@ -541,18 +539,30 @@ $$;
 comment on function ledger.follow is
   'Refreshes a conversation that is on the queue if that costs little; false when there was nothing to do or it is left to cron.';
 
-create function ledger.work_off(batch_size integer default 500, as_of timestamptz default now()) returns bigint
+create function ledger.work_off(batch_size integer default 250, as_of timestamptz default now()) returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_batch ledger.queue[];
   v_one ledger.queue;
   v_problem text;
 begin
+  -- Webhooks of these conversations wait until this is done, so it must be soon: few of them, and of long ones one.
   v_batch := array(
-    select row(queued.*)::ledger.queue from ledger.queue as queued
-    where queued.retry_at is null or queued.retry_at <= work_off.as_of
-    order by queued.queued_at, queued.account_id, queued.display_id
-    limit work_off.batch_size for update skip locked);
+    select row(batch.account_id, batch.display_id, batch.messages_since, batch.states_since, batch.walk_since,
+      batch.queued_at, batch.attempts, batch.retry_at, batch.problem)::ledger.queue
+    from (
+      select queued.*, sum(coalesce(known.events, 30)) over (order by queued.queued_at, queued.account_id, queued.display_id)
+        as events, row_number() over (order by queued.queued_at, queued.account_id, queued.display_id) as number
+      from (
+        select waiting.* from ledger.queue as waiting
+        where waiting.retry_at is null or waiting.retry_at <= work_off.as_of
+        order by waiting.queued_at, waiting.account_id, waiting.display_id
+        limit work_off.batch_size for update skip locked
+      ) as queued
+      left join ledger.conversations as known
+        on known.account_id = queued.account_id and known.display_id = queued.display_id
+    ) as batch
+    where batch.events <= 10000 or batch.number = 1);
   begin
     delete from ledger.queue as queued using unnest(v_batch) as batch
     where queued.account_id = batch.account_id and queued.display_id = batch.display_id;
@@ -589,7 +599,7 @@ begin
   loop
     -- Of the transaction, since one of the session would outlive a tick that is stopped.
     exit when not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('ledger.tick', 0));
-    exit when ledger.work_off(500, coalesce(tick.as_of, pg_catalog.now())) < 500;
+    exit when ledger.work_off(as_of => coalesce(tick.as_of, pg_catalog.now())) = 0;
     commit;
     v_batches := v_batches + 1;
     -- A history that comes all at once makes large tables of empty ones, and plans made for empty ones must not stay.

@@ -42,7 +42,7 @@ declare
   v_date date;
   v_start integer;
   v_end integer;
-  v_read jsonb[] := '{}';
+  v_read jsonb[] := '{}'::jsonb[];
   v_clash record;
 begin
   if coalesce(jsonb_typeof(normal_hours.hours), '') <> 'array' then
@@ -281,6 +281,12 @@ begin
     raise exception 'Calendar % is in use: %', delete_calendar.calendar_id, v_uses using errcode = 'OC409',
       hint = 'Give those another calendar, or none, first: api.use_calendar.';
   end if;
+  if exists (select from ledger.episodes where episodes.account_id = delete_calendar.account_id
+    and episodes.calendar_id = delete_calendar.calendar_id)
+  then
+    raise exception 'Calendar % is still what episodes were counted by', delete_calendar.calendar_id using errcode = 'OC409',
+      hint = 'They are being counted anew: try again when api.ledger_status shows nothing queued.';
+  end if;
   delete from ledger.calendar_spans as spans
   where spans.account_id = delete_calendar.account_id and spans.calendar_id = delete_calendar.calendar_id;
   delete from ledger.calendars as existing
@@ -357,7 +363,7 @@ language plpgsql stable security invoker set search_path = '' as $$
 declare
   v_day jsonb;
   v_place text;
-  v_weekly jsonb := '[]';
+  v_weekly jsonb := '[]'::jsonb;
 begin
   if coalesce(jsonb_typeof(read_working_hours.days), '') <> 'array' then
     raise exception 'working_hours must be an array' using errcode = 'OC422';

@@ -84,7 +84,7 @@ insert into ledger.metric_definitions (metric, description, unit, conversation_r
 ('durable', 'Whether the last resolve lasted for the durable window (7 days unless the inbox says otherwise).',
   'true or false', 'last', 'when it was never resolved, and until either the window is over or it is reopened',
   'Resolved on the 3rd at 09:00 and not reopened: null until the 10th at 09:00, true from then on.'),
-('fcr', 'Whether the first contact settled it: resolved, and no new episode of the same customer within 7 days, in any conversation. What it was about is not known, so any episode counts.',
+('fcr', 'Whether the first contact settled it: resolved, and no new episode of the same customer within 7 days, in any conversation. What it was about is not known, so any episode counts, as far as it is known now.',
   'true or false', 'last', 'while not resolved, where the customer is not known, and until 7 days are over or the next episode begins',
   'Resolved on the 3rd; the same customer wrote to another inbox on the 5th: false.'),
 ('customer_messages', 'Messages of the customer.', 'count', 'sum', 'never', 'The customer wrote at 09:00, 09:02, 10:00 and 10:20: 4.'),

@@ -326,7 +326,7 @@ $$;
 comment on function ledger.stations is 'The events by which a person got an episode for the first and for the last time.';
 
 create function ledger.explain_counts(
-  metric text, episodes ledger.episodes[], spans ledger.spans[], events ledger.placed_event[]
+  metric text, episodes ledger.episodes[], events ledger.placed_event[]
 ) returns setof ledger.metric_part
 -- What is a number of events: one part an event.
 language plpgsql stable security invoker set search_path = '' as $$

@@ -60,6 +60,8 @@ begin
         where later.contact_id = v_this.contact_id and later.account_id = v_this.account_id
           and later.started_at > v_this.last_resolved_at
           and later.started_at <= least(v_this.last_resolved_at + interval '7 days', explain_answers.as_of)
+          and not exists (select from ledger.merges as joined where joined.account_id = later.account_id
+            and joined.child_display_id = later.display_id and joined.merged_at <= explain_answers.as_of)
         order by later.started_at limit 1;
         v_is_found := v_later.started_at is not null;
         return next row(v_this.episode, 'resolve',
@@ -311,7 +313,7 @@ begin
     v_parts := v_parts || array(
       select parts from ledger.explain_lengths(v_metric, v_episodes, v_walked.spans, v_events) as parts);
   elsif v_definition.unit = 'count' and v_metric not in ('assignees', 'stations', 'reassignments') then
-    v_parts := array(select parts from ledger.explain_counts(v_metric, v_episodes, v_walked.spans, v_events) as parts);
+    v_parts := array(select parts from ledger.explain_counts(v_metric, v_episodes, v_events) as parts);
   elsif v_definition.unit in ('true or false', 'id of a person', 'rating', 'class') and v_metric <> 'waiting' then
     v_parts := array(select parts from ledger.explain_answers(v_metric, explain_metric.as_of, v_episodes,
       v_walked.spans, v_events) as parts);
@@ -337,7 +339,11 @@ begin
       'actor_id', events.actor_id, 'source', events.source, 'source_id', events.source_id,
       'occurred_at', events.occurred_at) as described
     from ledger.events
-    where events.account_id = explain_metric.account_id and events.event_id = any (array(
+    where events.account_id = explain_metric.account_id
+      and events.display_id = any (explain_metric.display_id || array(
+        select merges.child_display_id from ledger.merges where merges.account_id = explain_metric.account_id
+          and merges.parent_display_id = explain_metric.display_id))
+      and events.event_id = any (array(
       select parts.opened_by from parts union select parts.closed_by from parts))
   )
   select ranked.episode,

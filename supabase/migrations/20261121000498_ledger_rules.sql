@@ -131,7 +131,7 @@ declare
   v_display_id bigint;
 begin
   perform ledger.mark(count_again.account_id, given.display_id, walk_since => '-infinity', as_of => count_again.as_of)
-  from unnest(count_again.display_ids) as given (display_id);
+  from (select ids.id as display_id from unnest(count_again.display_ids) as ids (id) order by ids.id) as given;
   -- In one order everywhere, so that two who do this wait for each other and not for ever.
   foreach v_display_id in array array(select given.display_id from unnest(count_again.display_ids) as given (display_id) order by 1) loop
     -- What is too long for here is left on the queue, to cron.

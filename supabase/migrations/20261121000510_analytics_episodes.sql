@@ -83,7 +83,10 @@ begin
       select from ledger.episodes as later
       where later.contact_id = told.contact_id and later.account_id = told.account_id
         and later.started_at > told.last_resolved_at and later.started_at <= told.last_resolved_at + interval '7 days'
-        and later.started_at <= reading.as_of) then false
+        and later.started_at <= reading.as_of
+        -- What is part of another conversation is no new one.
+        and not exists (select from ledger.merges as joined where joined.account_id = later.account_id
+          and joined.child_display_id = later.display_id and joined.merged_at <= reading.as_of)) then false
     when told.last_resolved_at + interval '7 days' <= reading.as_of then true end as fcr,
   told.customer_messages, told.human_replies, told.bot_replies, told.notes, told.turns,
   case when told.status = 'resolved' and told.last_resolved_at is not null then told.human_replies = 1 end as one_touch,
@@ -128,15 +131,17 @@ begin
       where mirrored.account_id = episodes_at.account_id and mirrored.display_id > v_last
         and (episodes_at.display_ids is null or mirrored.display_id = any (episodes_at.display_ids))
         and (mirrored.created_at <= episodes_at.as_of or mirrored.created_at is null)
-      order by mirrored.display_id limit 2000);
+      -- Lists of waits are gathered from the spans of the whole batch: a small one.
+      order by mirrored.display_id limit 20);
     exit when v_batch = '{}';
     v_last := v_batch[cardinality(v_batch)];
     return query
     with walked as materialized (
-      select (ledger.walk(ledger.requests(array(
+      select told.episodes, told.spans
+      from ledger.walk(ledger.requests(array(
           select row(episodes_at.account_id, batch.display_id, null, null, '-infinity', now(), 0, null, null)::ledger.queue
           from unnest(v_batch) as batch (display_id)), episodes_at.as_of, episodes_at.learnt_by),
-        episodes_at.as_of, episodes_at.learnt_by)).*
+        episodes_at.as_of, episodes_at.learnt_by) as told
     ), spans as materialized (
       select spans.* from walked cross join lateral unnest(walked.spans) as spans
     )

@@ -78,7 +78,8 @@ comment on view analytics.events is 'The log of every conversation as it is know
 create view analytics.time_zones with (security_invoker = true) as
 -- From the tables: within ops.setting() the analyst, who may not name what is in ops, would be refused.
 select accounts.account_id, coalesce(settings.value, definitions.default_value) #>> '{}' as time_zone
-from chatwoot.accounts
+-- An older Chatwoot names its inboxes and not its account.
+from (select account_id from chatwoot.accounts union select account_id from chatwoot.inboxes) as accounts
 join ops.setting_definitions as definitions on definitions.name = 'reporting_time_zone'
 left join ops.settings on settings.account_id = accounts.account_id and settings.name = definitions.name;
 comment on view analytics.time_zones is 'The zone whose midnight parts the days of each account: its setting reporting_time_zone.';
@@ -94,8 +95,9 @@ from (
       then midnights.next_one - interval '1 hour' else midnights.next_one end as ends_at
   from analytics.time_zones as zones
   cross join lateral (
-    select min(episodes.started_at) as started_at from ledger.episodes
-    where episodes.account_id = zones.account_id
+    -- A message of long before there was a Chatwoot is a mistake, and its days would be hundreds of thousands.
+    select greatest(min(episodes.started_at), timestamptz '2010-01-01T00:00:00Z') as started_at from ledger.episodes
+    where episodes.account_id = zones.account_id having count(*) > 0
   ) as first_one
   cross join lateral (
     select (first_one.started_at at time zone zones.time_zone)::date + numbers.number as day

@@ -155,7 +155,7 @@ cross join lateral (
   execute format($function$create function analytics.metrics_by(
   account_id bigint, since date, until date, by text default 'account'
 ) returns table (
-  "group" text, n_included bigint, n_excluded bigint, asked bigint, replied bigint, response_rate double precision,
+  group_key text, n_included bigint, n_excluded bigint, asked bigint, replied bigint, response_rate double precision,
   n_waiting bigint, longest_wait double precision, closed_unreplied bigint, n_resolved bigint, n_open bigint,
   reopened bigint, durable bigint, durable_known bigint, durable_rate double precision,
   %1$s
@@ -182,17 +182,17 @@ begin
   select min(days.starts_at), max(days.ends_at) into v_since, v_until from analytics.days
   where days.account_id = metrics_by.account_id and days.day between metrics_by.since and metrics_by.until;
   return query
-  select counted."group", counted.n_included, counted.n_excluded, counted.asked, counted.replied,
+  select counted.group_key, counted.n_included, counted.n_excluded, counted.asked, counted.replied,
     counted.replied::double precision / nullif(counted.asked, 0), counted.n_waiting, counted.longest_wait,
     counted.closed_unreplied, counted.n_resolved, counted.n_open, counted.reopened, counted.durable,
     counted.durable_known, counted.durable::double precision / nullif(counted.durable_known, 0),
     %2$s
   from (
-    select cases."group",%3$s
+    select cases.group_key,%3$s
     from (
     %4$s
     ) as cases
-    group by cases."group"
+    group by cases.group_key
   ) as counted
   order by 1;
 end
@@ -200,9 +200,9 @@ $body$ $function$, array_to_string(v_outer, E',\n  '), array_to_string(v_inner, 
     -- By names of analytics alone, which whoever calls it may use.
     replace(replace(replace(replace(v_cases, '{replies}', 'replies.seconds, replies.business
       from unnest(episodes.reply_time, episodes.reply_time_business) as replies (seconds, business)'),
-      '{key}', 'groups."group"'), '{from}', $groups$analytics.episodes
+      '{key}', 'groups.group_key'), '{from}', $groups$analytics.episodes
     cross join lateral (
-      select titles.label as "group" from unnest(episodes.labels) as titles (label) where metrics_by.by = 'label'
+      select titles.label as group_key from unnest(episodes.labels) as titles (label) where metrics_by.by = 'label'
       union all
       select case metrics_by.by when 'account' then episodes.account_id::text when 'inbox' then episodes.inbox_id::text
         when 'channel' then episodes.channel when 'team' then episodes.team_id::text
@@ -218,19 +218,19 @@ $body$ $function$, array_to_string(v_outer, E',\n  '), array_to_string(v_inner, 
 end
 $$;
 comment on function analytics.metrics_by is
-  'Times and rates of the episodes that began from one local day to another (both counted), by account, day, week, month, weekday (0 is Sunday), hour, inbox, channel, team, agent (who gave the first reply), label or priority; group is the id, title or date. For every grouping that no view has: percentiles cannot be added up. Errors: OC422.';
+  'Times and rates of the episodes that began from one local day to another (both counted), by account, day, week, month, weekday (0 is Sunday), hour, inbox, channel, team, agent (who gave the first reply), label or priority; group_key is the id, title or date. For every grouping that no view has: percentiles cannot be added up. Errors: OC422.';
 
 create view analytics.agents with (security_invoker = true) as
 select
   months.account_id, months.month, months.time_zone, counted.agent_id, agents.name as agent_name, counted.n_included,
   counted.n_excluded, counted.first_replies, counted.replies, counted.resolved, counted.held, counted.held_business,
-  counted.frt_mean, counted.frt[1] as frt_p50, counted.frt[2] as frt_p75,
+  counted.frt[1] as frt_p50, counted.frt[2] as frt_p75,
   case when counted.first_replies >= 20 then counted.frt[3] end as frt_p90,
   case when counted.first_replies >= 40 then counted.frt[4] end as frt_p95,
   counted.frt_business[1] as frt_business_p50, counted.frt_business[2] as frt_business_p75,
   case when counted.first_replies >= 20 then counted.frt_business[3] end as frt_business_p90,
   case when counted.first_replies >= 40 then counted.frt_business[4] end as frt_business_p95,
-  counted.reply_time_mean, counted.reply_time[1] as reply_time_p50, counted.reply_time[2] as reply_time_p75,
+  counted.reply_time[1] as reply_time_p50, counted.reply_time[2] as reply_time_p75,
   case when counted.replies >= 20 then counted.reply_time[3] end as reply_time_p90,
   case when counted.replies >= 40 then counted.reply_time[4] end as reply_time_p95,
   counted.reply_time_business[1] as reply_time_business_p50, counted.reply_time_business[2] as reply_time_business_p75,
@@ -257,8 +257,6 @@ cross join lateral (
     count(*) filter (where credits.is_included and credits.what = 'waiting') as n_waiting,
     count(credits.rating) filter (where credits.is_included) as csat_answered,
     count(*) filter (where credits.is_included and credits.rating >= 4) as csat_positive,
-    avg(credits.frt) filter (where credits.is_included) as frt_mean,
-    avg(credits.reply_time) filter (where credits.is_included) as reply_time_mean,
     percentile_cont(array[0.5, 0.75, 0.9, 0.95]) within group (order by credits.frt)
       filter (where credits.is_included) as frt,
     percentile_cont(array[0.5, 0.75, 0.9, 0.95]) within group (order by credits.frt_business)
@@ -289,7 +287,7 @@ cross join lateral (
           or (spans.kind = 'holder' and spans.value like 'user:%'))
       union all
       select 'resolved', episodes.resolved_by_id, null, null, null, null, null, null, null
-      where episodes.status = 'resolved' and episodes.resolved_by_kind = 'user'
+      where episodes.last_resolved_at is not null and episodes.resolved_by_kind = 'user'
       union all
       select 'waiting', split_part(episodes.holder, ':', 2)::bigint, null, null, null, null, null, null, null
       where episodes.waiting and episodes.holder like 'user:%'

@@ -1,5 +1,5 @@
 -- Our numbers beside those of Chatwoot's own reports, row by row, and why they differ. Only where the database door reads
--- Chatwoot's reporting events; how Chatwoot counts stands in docs/metrics.md.
+-- Chatwoot's reporting events.
 create view analytics.reporting_reconciliation with (security_invoker = true) as
 select
   paired.account_id, paired.display_id, paired.metric, paired.event_id, paired.episode, paired.ended_at, paired.written_at,

@@ -617,7 +617,7 @@ describe("properties", () => {
           expect(told.reduce((sum, row) => sum + Number(row[count]), 0), `${by} ${count}`).toBe(Number(whole));
         }
       }
-      for (const { group, ...row } of await sql.rows(all("month"))) {
+      for (const { group_key: group, ...row } of await sql.rows(all("month"))) {
         const own = rows.filter(({ month }) => month === group);
         expect(Number(row.n_included)).toBe(own.length);
         for (const metric of ["frt", "ttr_full", "reply_time"]) {

@@ -170,7 +170,7 @@ export async function refreshAll(client: ClientBase, conversation: number | null
     where display_id = coalesce($1, display_id)`,
     [conversation],
   );
-  await client.query("select ledger.work_off(100000)");
+  while ((await client.query("select ledger.work_off() as done")).rows[0].done > 0);
 }
 
 /** What is still on the queue. */
