@@ -226,7 +226,7 @@ begin
     select snapshots.fingerprint, snapshots.changed_at from ledger.snapshots
     where snapshots.account_id = added.account_id and snapshots.display_id = added.display_id
       and snapshots.changed_at < added.changed_at
-    order by snapshots.changed_at desc, snapshots.seen_at desc limit 1
+    order by snapshots.changed_at desc, snapshots.seen_at desc, snapshots.fingerprint desc limit 1
   ) as before on true
   where added.fingerprint is distinct from before.fingerprint
     or exists (select from ledger.events where events.display_id = added.display_id

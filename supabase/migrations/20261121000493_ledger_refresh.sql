@@ -89,11 +89,12 @@ begin
       where told.at >= told.since and told.lines > changed.number
         and (changed.last is null or changed.last < told.at - interval '1 second')
     ), seen as materialized (
-      -- What looks as it did just before says nothing new, unless something is told to have happened in between.
+      -- What looks as it did just before says nothing new, unless something is told to have happened in between, or in
+      -- the millisecond of what was just before, which then did not have the last word itself.
       select shown.*,
         lag(shown.fingerprint) over in_order is distinct from shown.fingerprint
-          or (lag(shown.fingerprint, 2) over in_order is null
-            and lag(shown.changed_at, 2) over in_order >= date_trunc('milliseconds', lag(shown.changed_at) over in_order)) as is_new,
+          or coalesce(lag(shown.changed_at, 2) over in_order
+            >= date_trunc('milliseconds', lag(shown.changed_at) over in_order), false) as is_new,
         lag(shown.fingerprint) over in_order is not null
           and lag(shown.changed_at) over in_order = shown.changed_at as is_silent
       from (

@@ -30,11 +30,15 @@ const SECOND = 1_000_000;
 
 /**
  * Where the log is not as it was: other values, or other instants than that. Chatwoot's older assignment loses the
- * webhook of an opening; only the next payload shows it.
+ * webhook of an opening; only the next payload shows it. `isUnseen` tells of openings whose next payload was lost as
+ * well: those may be noticed at any time before the next change.
  */
-function wrongSteps(truth: Truth, log: Truth, fields: readonly Field[], tolerance: number): unknown[] {
-  const isNear = (field: Field, { at, value }: Step, found: Step, index: number) =>
-    Math.abs(found.at - at) <= (index === 0 ? SECOND : field === "status" && value === "open" ? SECOND : tolerance);
+function wrongSteps(
+  truth: Truth,
+  log: Truth,
+  fields: readonly Field[],
+  { tolerance, isUnseen = () => false }: { tolerance: number; isUnseen?: (conversation: string, at: number) => boolean },
+): unknown[] {
   const wrong: unknown[] = [];
   for (const [conversation, steps] of truth) {
     for (const field of fields) {
@@ -43,10 +47,14 @@ function wrongSteps(truth: Truth, log: Truth, fields: readonly Field[], toleranc
       // What nothing is at the beginning is no event.
       const empty = field !== "status" && ["", "[]"].includes(real[0].value) ? 1 : 0;
       const expected = real.slice(empty);
+      const isNear = ({ at, value }: Step, found: Step, index: number) => {
+        const isOpening = field === "status" && value === "open";
+        if (Math.abs(found.at - at) <= (index + empty === 0 || isOpening ? SECOND : tolerance)) return true;
+        const next = expected[index + 1]?.at ?? Infinity;
+        return isOpening && isUnseen(String(conversation), at) && found.at > at && found.at < next;
+      };
       const isRight = expected.length === told.length &&
-        expected.every((step, index) =>
-          step.value === told[index].value && isNear(field, step, told[index], index + empty)
-        );
+        expected.every((step, index) => step.value === told[index].value && isNear(step, told[index], index));
       if (!isRight) wrong.push({ conversation, field, real, told });
     }
   }
@@ -81,7 +89,7 @@ for (const [index, seed] of drawSeeds("ledger-doors", 3).entries()) {
     const expected = await ledger(plain);
     expect(expected.events.length).toBeGreaterThan(300);
     expect(unlike(expected, await ledger(mixed))).toEqual([]);
-    expect(wrongSteps(truth, await logged(plain), FIELDS, MILLISECOND)).toEqual([]);
+    expect(wrongSteps(truth, await logged(plain), FIELDS, { tolerance: MILLISECOND })).toEqual([]);
 
     // Read again, or made again from the beginning, it stays what it is.
     for (const client of [plain, mixed]) {
@@ -154,8 +162,14 @@ for (const [index, seed] of drawSeeds("ledger-doors", 3).entries()) {
 
     const log = await logged(client);
     for (const id of truth.keys()) if (!installation.has(id)) truth.delete(id);
-    // Chatwoot notes every change of a status, a moment after it.
-    expect(wrongSteps(truth, log, ["status"], SECOND)).toEqual([]);
+    // Chatwoot notes every change of a status, a moment after it, but for an opening that its older assignment loses.
+    const { rows: notes } = await client.query(
+      `select conversation_display_id as conversation, (extract(epoch from created_at) * 1000000)::float8 as at
+      from chatwoot.messages where message_type = 'activity' and content_attributes #>> '{activity,status}' = 'open'`,
+    );
+    const isUnseen = (conversation: string, at: number) =>
+      !notes.some((note) => note.conversation === conversation && Math.abs(note.at - at) <= SECOND);
+    expect(wrongSteps(truth, log, ["status"], { tolerance: SECOND, isUnseen })).toEqual([]);
     const ends = (steps: Record<Field, Step[]> | undefined) =>
       Object.fromEntries(FIELDS.map((field) => [field, steps?.[field].at(-1)?.value || "[]"]));
     for (const [id, steps] of truth) expect(ends(log.get(id)), `conversation ${id}`).toEqual(ends(steps));
