@@ -9,7 +9,7 @@ import { readSettings, UserError } from "../local/settings.ts";
 
 const EXPOSED = "api,analytics";
 // In the order in which the migrations make them, which is the order to read them in.
-const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "analytics", "api"];
+const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "sla", "analytics", "api"];
 const ROLES = ["anon", "authenticated", "analyst", "service_role"];
 
 interface Relation {
@@ -200,19 +200,21 @@ const IN_A_CONVERSATION: Record<string, string> = {
   sum: "the sum of all episodes",
   list: "those of all episodes",
   longest: "the longest of all episodes",
+  distinct: "each person of all episodes once",
   only: "conversations alone have it",
 };
 
 function writeMetrics(metrics: Metric[]): string {
+  const whole = metrics.filter(({ conversation_rule }) => conversation_rule === "only").map(({ metric }) => metric);
   const head = `# Metrics
 
 Written by \`npm run docs\` from \`ledger.metric_definitions\`, which clients read as \`api.metric_definitions\`. To change
 a line, change it in \`supabase/migrations/20261121000495_ledger_metrics.sql\` and run it again.
 
-Most are a column of \`analytics.episodes\`, and of \`analytics.conversations\` where it says so. Lengths are in seconds
-and have a twin with the suffix \`_business\`, of business hours alone. Null means that there is nothing to measure, or
-not yet; it is never written as 0. What runs counts up to now. What a number of a conversation is made of, with the
-events behind it:
+Each is a column of \`analytics.episodes\`, and of \`analytics.conversations\` where it says so; of a conversation alone
+are ${list(whole)}. Lengths are in seconds and have a twin with the suffix \`_business\`, of business
+hours alone. Null means that there is nothing to measure, or not yet; it is never written as 0. What runs counts up to
+now. What a number of a conversation is made of, with the events behind it:
 
 \`\`\`sql
 select episode, what, counted, why, started_at, ended_at, sign, seconds, opened_by, closed_by

@@ -325,9 +325,13 @@ begin
       and (news.message_type is distinct from 'activity' or news.content_attributes #>> '{activity,type}' = 'conversation_status_changed')
     group by news.account_id, news.conversation_display_id
     order by news.account_id, news.conversation_display_id
+    -- A history read in order touches a conversation again and again; what is on the queue already stays as it is.
     on conflict on constraint queue_pkey do update set
       messages_since = least(existing.messages_since, excluded.messages_since),
-      states_since = least(existing.states_since, excluded.states_since), retry_at = null;
+      states_since = least(existing.states_since, excluded.states_since), retry_at = null
+    where existing.retry_at is not null
+      or excluded.messages_since < coalesce(existing.messages_since, 'infinity')
+      or excluded.states_since < coalesce(existing.states_since, 'infinity');
     return null;
   end if;
   insert into ledger.queue as existing (account_id, display_id, messages_since, states_since, queued_at)
@@ -406,7 +410,8 @@ begin
   group by news.account_id, news.conversation_display_id
   order by news.account_id, news.conversation_display_id
   on conflict on constraint queue_pkey do update
-    set messages_since = least(existing.messages_since, excluded.messages_since), retry_at = null;
+    set messages_since = least(existing.messages_since, excluded.messages_since), retry_at = null
+    where existing.retry_at is not null or excluded.messages_since < coalesce(existing.messages_since, 'infinity');
   return null;
 end
 $$;
@@ -426,7 +431,8 @@ begin
   group by news.account_id, news.conversation_display_id
   order by news.account_id, news.conversation_display_id
   on conflict on constraint queue_pkey do update
-    set states_since = least(existing.states_since, excluded.states_since), retry_at = null;
+    set states_since = least(existing.states_since, excluded.states_since), retry_at = null
+    where existing.retry_at is not null or excluded.states_since < coalesce(existing.states_since, 'infinity');
   return null;
 end
 $$;

@@ -492,6 +492,13 @@ begin
     unassigned_ended = excluded.unassigned_ended,
     unassigned_ended_business = excluded.unassigned_ended_business,
     unknown_holder_ended = excluded.unknown_holder_ended;
+  -- The clocks of service level policies run on these spans.
+  perform sla.refresh(array(
+    select row(requests.account_id, requests.display_id, null,
+      case when requests.is_tail then walks.walk_since else '-infinity' end, null, null)::sla.asked
+    from unnest(v_requests) as requests
+    join unnest(v_walks) as walks on walks.account_id = requests.account_id and walks.display_id = requests.display_id),
+    refresh.as_of);
   return cardinality(v_requests);
 end
 $$;
@@ -620,10 +627,16 @@ declare
 begin
   -- What ended before is as it was.
   insert into ledger.queue as existing (account_id, display_id, walk_since, queued_at)
-  select distinct episodes.account_id, episodes.display_id, '-infinity'::timestamptz, now()
+  select episodes.account_id, episodes.display_id, '-infinity'::timestamptz, now()
   from ledger.episodes
   where episodes.account_id = touch_calendar.account_id and episodes.calendar_id = touch_calendar.calendar_id
     and (episodes.status <> 'resolved' or episodes.last_event_at >= touch_calendar.since)
+  union
+  -- A policy may name a calendar of its own.
+  select clocks.account_id, clocks.display_id, '-infinity', now()
+  from sla.clocks
+  where clocks.account_id = touch_calendar.account_id and clocks.calendar_id = touch_calendar.calendar_id
+    and (clocks.state <> 'stopped' or clocks.stopped_at >= touch_calendar.since)
   order by 1, 2
   on conflict on constraint queue_pkey do update set walk_since = excluded.walk_since;
   get diagnostics v_touched = row_count;

@@ -12,7 +12,7 @@ create table ledger.metric_definitions (
   constraint metric_definitions_unit_known check (unit in ('seconds', 'list of seconds', 'count', 'true or false', 'id of a person',
     'rating', 'class')),
   constraint metric_definitions_conversation_rule_known
-    check (conversation_rule in ('first', 'last', 'sum', 'list', 'longest', 'only')),
+    check (conversation_rule in ('first', 'last', 'sum', 'list', 'longest', 'distinct', 'only')),
   constraint metric_definitions_version_positive check (version > 0)
 );
 comment on table ledger.metric_definitions is 'What each metric of analytics.episodes and analytics.conversations means. Those in seconds have a twin with the suffix _business, of business hours alone.';
@@ -20,7 +20,7 @@ comment on column ledger.metric_definitions.metric is 'Its id, which is the name
 comment on column ledger.metric_definitions.description is 'What is measured, of an episode.';
 comment on column ledger.metric_definitions.unit is 'seconds, list of seconds, count, true or false, id of a person, rating (1 to 5) or class.';
 comment on column ledger.metric_definitions.null_rule is 'When it is null.';
-comment on column ledger.metric_definitions.conversation_rule is 'What a conversation''s number is made of: its first or last episode, the sum, the list or the longest of all; only: conversations alone have it; null: only episodes have it.';
+comment on column ledger.metric_definitions.conversation_rule is 'What a conversation''s number is made of: its first or last episode, the sum, the list or the longest of all; distinct: each person of all once; only: conversations alone have it; null: only episodes have it.';
 comment on column ledger.metric_definitions.version is 'Rises when the definition changes what a number is.';
 comment on column ledger.metric_definitions.example is 'A worked example.';
 
@@ -36,7 +36,7 @@ insert into ledger.metric_definitions (metric, description, unit, conversation_r
   'list of seconds', 'list', 'when there was no such reply',
   'After the first response the customer writes at 10:00 and again at 10:20, an agent replies at 10:45: {2700}.'),
 ('bot_reply_time', 'One length for each time a bot answered: from the first customer message not answered yet by anybody, to the bot''s message.',
-  'list of seconds', null, 'when no bot answered', 'The customer writes at 10:00:00 and 10:01:00, the bot answers at 10:00:05 and 10:01:06: {5,6}.'),
+  'list of seconds', 'list', 'when no bot answered', 'The customer writes at 10:00:00 and 10:01:00, the bot answers at 10:00:05 and 10:01:06: {5,6}.'),
 ('wait_total', 'All waits of the customer for a person together; one that goes on counts up to now, and one that a resolve ended counts too.',
   'seconds', 'sum', 'when the customer never waited', 'Waits of 1500 and 2700 seconds: 4200.'),
 ('wait_longest', 'The longest of those waits. The longest in business hours may be another one.',
@@ -66,9 +66,9 @@ insert into ledger.metric_definitions (metric, description, unit, conversation_r
 ('unassigned_s', 'Time in which nobody had it, while it was not resolved.',
   'seconds', 'sum', 'when for part of the time nobody can say whose it was', 'With nobody from 08:50 to 09:00 and from 10:20 to 10:30: 1200.'),
 ('first_assignment_to_resolve', 'From the first time a person got it to the last resolve.',
-  'seconds', null, 'while it is not resolved, and when no person ever got it', 'First assigned at 09:00, resolved at 11:00: 7200.'),
+  'seconds', 'last', 'while it is not resolved, and when no person ever got it', 'First assigned at 09:00, resolved at 11:00: 7200.'),
 ('last_assignment_to_resolve', 'From the last time another person got it to the last resolve.',
-  'seconds', null, 'while it is not resolved, and when no person ever got it', 'Last assigned at 10:30, resolved at 11:00: 1800.'),
+  'seconds', 'last', 'while it is not resolved, and when no person ever got it', 'Last assigned at 10:30, resolved at 11:00: 1800.'),
 ('episodes', 'Episodes of the conversation. One begins with a first message when there is none, or none younger than the episode gap (72 hours unless the inbox says otherwise).',
   'count', 'only', 'never', 'Resolved on the 3rd, the customer writes again on the 12th: 2.'),
 ('resolutions', 'How often it was resolved. Of a conversation also before anybody had spoken.',
@@ -105,9 +105,9 @@ insert into ledger.metric_definitions (metric, description, unit, conversation_r
 ('closed_unreplied', 'Whether it is resolved although no person ever replied to the customer who began it.',
   'true or false', 'last', 'never', 'The customer writes at 09:00, it is resolved at 09:05: true.'),
 ('is_outbound', 'Whether we had the first word.', 'true or false', null, 'never', 'An agent writes first and the customer answers: true.'),
-('assignees', 'How many different people had it.', 'count', null, 'never', 'A, then B, then A, nobody, B: 2.'),
-('stations', 'How often a person got it from somebody else or from nobody.', 'count', null, 'never', 'A, then B, then A, nobody, B: 4.'),
-('reassignments', 'How often it went from one person straight to another.', 'count', null, 'never', 'A, then B, then A, nobody, B: 2.'),
+('assignees', 'How many different people had it.', 'count', 'distinct', 'never', 'A, then B, then A, nobody, B: 2.'),
+('stations', 'How often a person got it from somebody else or from nobody. Whoever has it when an episode begins got it then.', 'count', 'sum', 'never', 'A, then B, then A, nobody, B: 4.'),
+('reassignments', 'How often it went from one person straight to another.', 'count', 'sum', 'never', 'A, then B, then A, nobody, B: 2.'),
 ('first_reply_author', 'Who wrote the first response, whoever it was assigned to.',
   'id of a person', 'first', 'as frt, and when the message names nobody', 'Assigned to A, answered by B: B.'),
 ('last_author', 'The last person who wrote.', 'id of a person', null, 'when no person wrote, or none is named', 'A answers, then B: B.'),

@@ -351,6 +351,9 @@ begin
     ranked.what, ranked.is_counted and (ranked.episode is not null or v_definition.conversation_rule = 'only'),
     ranked.is_counted and v_last is not null and case v_definition.conversation_rule when 'first' then ranked.episode = 1
       when 'last' then ranked.episode = v_last when 'longest' then ranked.length_rank = 1
+      -- Whoever counts in an earlier episode counts there.
+      when 'distinct' then not exists (select from ranked as earlier
+        where earlier.is_counted and earlier.what = ranked.what and earlier.episode < ranked.episode)
       else v_definition.conversation_rule is not null end,
     ranked.why, ranked.started_at, ranked.ended_at, ranked.sign, measured.seconds, measured.seconds_business,
     measured.seconds - measured.seconds_business,

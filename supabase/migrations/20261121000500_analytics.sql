@@ -40,40 +40,63 @@ with zones as materialized (
   join ops.setting_definitions as definitions on definitions.name = 'reporting_time_zone'
   left join ops.settings on settings.account_id = accounts.account_id and settings.name = definitions.name
 ), facts as (
-  select conversations.account_id, conversations.created_at, 'conversation' as kind
-  from chatwoot.conversations where conversations.created_at is not null and conversations.deleted_at is null
+  select conversations.account_id, conversations.created_at, 'conversation' as kind,
+    conversations.labels && '{spam,test,imported}' or merges.merged_at is not null or conversations.deleted_at is not null
+      as is_excluded
+  from chatwoot.conversations
+  left join ledger.merges
+    on merges.account_id = conversations.account_id and merges.child_display_id = conversations.display_id
+  where conversations.created_at is not null
   union all
   select messages.account_id, messages.created_at, case
     when messages.private then 'note' when messages.message_type = 'incoming' then 'incoming'
-    when messages.message_type = 'outgoing' then 'outgoing' else 'automatic' end
-  from chatwoot.messages where messages.created_at is not null
+    when messages.message_type = 'outgoing' then 'outgoing' else 'automatic' end,
+    conversations.labels && '{spam,test,imported}' or conversations.deleted_at is not null
+  from chatwoot.messages
+  -- What is part of another conversation counts there.
+  left join ledger.merges
+    on merges.account_id = messages.account_id and merges.child_display_id = messages.conversation_display_id
+  left join chatwoot.conversations on conversations.account_id = messages.account_id
+    and conversations.display_id = coalesce(merges.parent_display_id, messages.conversation_display_id)
+  where messages.created_at is not null
 )
 select
   facts.account_id, (facts.created_at at time zone coalesce(zones.time_zone, 'UTC'))::date as day,
   coalesce(zones.time_zone, 'UTC') as time_zone,
-  count(*) filter (where facts.kind = 'conversation') as conversations,
-  count(*) filter (where facts.kind = 'incoming') as incoming_messages,
-  count(*) filter (where facts.kind = 'outgoing') as outgoing_messages,
-  count(*) filter (where facts.kind = 'automatic') as automatic_messages,
-  count(*) filter (where facts.kind = 'note') as private_notes
+  count(*) filter (where facts.kind = 'conversation' and facts.is_excluded is not true) as conversations,
+  count(*) filter (where facts.kind = 'incoming' and facts.is_excluded is not true) as incoming_messages,
+  count(*) filter (where facts.kind = 'outgoing' and facts.is_excluded is not true) as outgoing_messages,
+  count(*) filter (where facts.kind = 'automatic' and facts.is_excluded is not true) as automatic_messages,
+  count(*) filter (where facts.kind = 'note' and facts.is_excluded is not true) as private_notes,
+  count(*) filter (where facts.kind = 'conversation' and facts.is_excluded is not true) as n_included,
+  count(*) filter (where facts.kind = 'conversation' and facts.is_excluded) as n_excluded
 from facts left join zones on zones.account_id = facts.account_id
 group by 1, 2, 3;
-comment on view analytics.volume_by_day is 'Conversations begun and messages written, one row an account and local day on which there were any.';
+comment on view analytics.volume_by_day is 'Conversations begun and messages written, one row an account and local day on which there were any. Messages of what is left out are in no number; those of a merged conversation count.';
 
 create view analytics.channel_breakdown with (security_invoker = true) as
 select
   conversations.account_id, conversations.channel, conversations.inbox_id, inboxes.name as inbox_name,
-  count(*) as conversations,
-  count(*) filter (where conversations.status = 'open') as open_conversations,
-  count(*) filter (where conversations.status = 'pending') as pending_conversations,
-  count(*) filter (where conversations.status = 'snoozed') as snoozed_conversations,
-  count(*) filter (where conversations.status = 'resolved') as resolved_conversations,
-  count(*) filter (where conversations.waiting_since is not null) as waiting_conversations,
-  min(conversations.waiting_since) as longest_waiting_since,
-  count(*)::numeric / sum(count(*)) over (partition by conversations.account_id) as share
+  count(*) filter (where inclusion.is_included) as conversations,
+  count(*) filter (where inclusion.is_included and conversations.status = 'open') as open_conversations,
+  count(*) filter (where inclusion.is_included and conversations.status = 'pending') as pending_conversations,
+  count(*) filter (where inclusion.is_included and conversations.status = 'snoozed') as snoozed_conversations,
+  count(*) filter (where inclusion.is_included and conversations.status = 'resolved') as resolved_conversations,
+  count(*) filter (where inclusion.is_included and conversations.waiting_since is not null) as waiting_conversations,
+  min(conversations.waiting_since) filter (where inclusion.is_included) as longest_waiting_since,
+  count(*) filter (where inclusion.is_included)::numeric
+    / nullif(sum(count(*) filter (where inclusion.is_included)) over (partition by conversations.account_id), 0) as share,
+  count(*) filter (where inclusion.is_included) as n_included,
+  count(*) filter (where not inclusion.is_included) as n_excluded
 from chatwoot.conversations
+left join ledger.merges
+  on merges.account_id = conversations.account_id and merges.child_display_id = conversations.display_id
+cross join lateral (
+  select conversations.deleted_at is null and merges.merged_at is null
+    and not coalesce(conversations.labels && '{spam,test,imported}', false) as is_included
+) as inclusion
 left join chatwoot.inboxes on inboxes.account_id = conversations.account_id and inboxes.inbox_id = conversations.inbox_id
-where conversations.created_at is not null and conversations.deleted_at is null
+where conversations.created_at is not null
 group by conversations.account_id, conversations.channel, conversations.inbox_id, inboxes.name;
 comment on view analytics.channel_breakdown is 'Conversations by channel and inbox, as they stand now.';
 

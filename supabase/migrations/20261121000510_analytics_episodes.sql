@@ -168,6 +168,9 @@ begin
   (select array_agg(extract(epoch from spans.ended{c} - spans.started{c})::double precision order by spans.episode, spans.number)
     from ledger.spans where spans.account_id = conversations.account_id and spans.display_id = conversations.display_id
       and spans.kind = 'wait' and spans.value = 'later' and spans.closed_as = 'reply') as reply_time{b},
+  (select array_agg(extract(epoch from spans.ended{c} - spans.started{c})::double precision order by spans.episode, spans.number)
+    from ledger.spans where spans.account_id = conversations.account_id and spans.display_id = conversations.display_id
+      and spans.kind = 'bot_wait') as bot_reply_time{b},
   case when totals.wait_ended is not null or last_one.wait_total is not null
     then coalesce(totals.wait_ended{b}, 0) + coalesce(last_one.wait_total{b}, 0) end::double precision as wait_total{b},
   greatest(totals.wait_longest_ended{b}::double precision, last_one.wait_longest{b}) as wait_longest{b},
@@ -178,7 +181,8 @@ begin
   coalesce(totals.third_party_ended{b}, 0)::double precision + last_one.on_hold{b} as on_hold{b},
   coalesce(totals.bot_ended{b}, 0)::double precision + last_one.bot_phase{b} as bot_phase{b},
   case when coalesce(totals.unknown_holder_ended, 0) = 0
-    then coalesce(totals.unassigned_ended{b}, 0)::double precision + last_one.unassigned_s{b} end as unassigned_s{b}$lengths$, '{b}', v_b);
+    then coalesce(totals.unassigned_ended{b}, 0)::double precision + last_one.unassigned_s{b} end as unassigned_s{b},
+  last_one.first_assignment_to_resolve{b}, last_one.last_assignment_to_resolve{b}$lengths$, '{b}', v_b);
     v_lengths := replace(v_lengths, '{c}', v_b || '_at');
   end loop;
   execute format($view$create view analytics.conversations with (security_invoker = true) as
@@ -206,6 +210,12 @@ select
   coalesce(totals.notes, 0) + coalesce(last_one.notes, 0) as notes,
   coalesce(totals.turns, 0) + coalesce(last_one.turns, 0) as turns,
   last_one.one_touch, last_one.one_turn, last_one.zero_touch, last_one.replied, last_one.closed_unreplied,
+  (select count(distinct holders.person) from ledger.episodes as told cross join lateral unnest(told.people) as holders (person)
+    where told.account_id = conversations.account_id and told.display_id = conversations.display_id) as assignees,
+  (select coalesce(sum(told.stations), 0) from ledger.episodes as told
+    where told.account_id = conversations.account_id and told.display_id = conversations.display_id) as stations,
+  (select coalesce(sum(told.reassignments), 0) from ledger.episodes as told
+    where told.account_id = conversations.account_id and told.display_id = conversations.display_id) as reassignments,
   first_one.first_reply_author, last_one.resolved_by_kind, last_one.resolved_by_id, totals.refreshed_at
 from chatwoot.conversations
 left join chatwoot.inboxes on inboxes.account_id = conversations.account_id and inboxes.inbox_id = conversations.inbox_id
@@ -223,7 +233,7 @@ left join analytics.episodes as last_one on last_one.account_id = conversations.
 end
 $$;
 comment on view analytics.conversations is
-  'One row a conversation, as Chatwoot shows it now, with its numbers up to now: metric ids as columns, in seconds, business hours as _business. frt, frt_customer, frt_any, ttr_first and handoff_s are the first episode''s; ttr_full, ttr_active, ttr_human, durable, fcr, wait_current, waiting, replied, closed_unreplied, one_touch, one_turn and zero_touch the last one''s; the others are of all.';
+  'One row a conversation, as Chatwoot shows it now, with its numbers up to now: metric ids as columns, in seconds, business hours as _business. frt, frt_customer, frt_any, ttr_first and handoff_s are the first episode''s; ttr_full, ttr_active, ttr_human, durable, fcr, wait_current, waiting, replied, closed_unreplied, one_touch, one_turn, zero_touch, first_assignment_to_resolve and last_assignment_to_resolve the last one''s; the others are of all.';
 comment on view analytics.episodes is 'One row an episode, up to now: metric ids as columns, in seconds, business hours as _business.';
 comment on function ledger.episodes_at is
   'The rows of analytics.episodes as they were at as_of (inclusive): of all conversations of the account or of those named; as known now, or as it was known at learnt_by.';

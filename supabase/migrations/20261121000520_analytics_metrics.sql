@@ -68,10 +68,56 @@ left join ledger.episodes on episodes.account_id = spans.account_id and episodes
 comment on view analytics.spans is
   'The intervals that the numbers of an episode are made of: waits of the customer, states, who held it. What still runs is counted up to now.';
 
+create view analytics.wait_credits with (security_invoker = true) as
+select
+  waits.account_id, waits.display_id, waits.episode, waits.number,
+  (select nullif(teams.value, '')::bigint from ledger.events as teams
+    where teams.display_id = waits.display_id and teams.account_id = waits.account_id and teams.kind = 'team'
+      and teams.unlearnt_at is null and teams.occurred_at <= waits.started_at
+    order by teams.occurred_at desc, teams.place desc limit 1) as team_id,
+  credits.holder, waits.started_at, waits.ended_at, credits.seconds::double precision as seconds,
+  case when whole.seconds > 0 then credits.seconds / whole.seconds else 1 end::double precision as share,
+  waits.closed_as, waits.ended_at is null as is_running,
+  episodes.flags && '{spam,test,imported,merged_child,deleted}' as is_excluded
+from ledger.spans as waits
+join analytics.episodes on episodes.account_id = waits.account_id and episodes.display_id = waits.display_id
+  and episodes.episode = waits.episode
+cross join lateral (select greatest(coalesce(waits.ended_at, now()), waits.started_at) as until) as ends
+cross join lateral (select extract(epoch from ends.until - waits.started_at) as seconds) as whole
+cross join lateral (
+  select parts.holder, sum(parts.seconds) as seconds
+  from (
+    with held as materialized (
+      select holders.value as holder, extract(epoch from least(coalesce(holders.ended_at, ends.until), ends.until)
+        - greatest(holders.started_at, waits.started_at)) as seconds
+      from ledger.spans as holders
+      where holders.account_id = waits.account_id and holders.display_id = waits.display_id
+        and holders.episode = waits.episode and holders.kind = 'holder'
+        and (holders.started_at < ends.until or holders.started_at = waits.started_at)
+        and (holders.ended_at > waits.started_at or holders.ended_at is null)
+    )
+    select held.holder, held.seconds from held
+    union all
+    -- What was resolved is with nobody, also while the customer has written and the status has not followed yet.
+    select '', whole.seconds - coalesce(sum(held.seconds), 0) from held
+    having whole.seconds > coalesce(sum(held.seconds), 0) or count(*) = 0
+  ) as parts
+  group by parts.holder
+) as credits
+where waits.kind = 'wait';
+comment on view analytics.wait_credits is
+  'Whose the waits of customers were: one row a wait and holder, credited with the time the holder had it while the customer waited. The seconds of a wait''s rows add up to the wait, their shares to 1. The team is the one it was with when the wait began.';
+
 create view analytics.events with (security_invoker = true) as
 select
   events.account_id, events.event_id, events.display_id, events.kind, events.occurred_at, events.place, events.class,
-  events.value, events.previous, events.actor_kind, events.actor_id, events.source, events.source_id, events.learnt_at
+  events.value, events.previous, events.actor_kind, events.actor_id,
+  nullif(case when events.kind = 'assignee' then events.value else coalesce((
+    select held.value from ledger.events as held
+    where held.display_id = events.display_id and held.account_id = events.account_id and held.kind = 'assignee'
+      and held.unlearnt_at is null and held.occurred_at <= events.occurred_at
+    order by held.occurred_at desc, held.place desc limit 1), '') end, '?') as assignee_at_event,
+  events.source, events.source_id, events.learnt_at
 from ledger.events where events.unlearnt_at is null;
 comment on view analytics.events is 'The log of every conversation as it is known now, each event with the row it comes from.';
 

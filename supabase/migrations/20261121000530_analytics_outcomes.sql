@@ -4,7 +4,7 @@
 create view analytics.backlog_now with (security_invoker = true) as
 select
   counted.account_id, counted.inbox_id, inboxes.name as inbox_name, counted.team_id, teams.name as team_name,
-  counted.n_included, counted.n_excluded, counted.open, counted.snoozed, counted.pending, counted.waiting,
+  counted.n_included, counted.n_excluded, counted.open, counted.snoozed, counted.pending, counted.n_waiting,
   counted.unassigned, counted.longest_wait,
   counted.age[1] as age_p50, counted.age[2] as age_p75,
   case when counted.n_included >= 20 then counted.age[3] end as age_p90,
@@ -15,7 +15,7 @@ from (
     count(*) filter (where cases.is_included and cases.status = 'open') as open,
     count(*) filter (where cases.is_included and cases.status = 'snoozed') as snoozed,
     count(*) filter (where cases.is_included and cases.status = 'pending') as pending,
-    count(*) filter (where cases.is_included and cases.waiting) as waiting,
+    count(*) filter (where cases.is_included and cases.waiting) as n_waiting,
     count(*) filter (where cases.is_included and cases.holder is null) as unassigned,
     max(cases.wait_current) filter (where cases.is_included) as longest_wait,
     percentile_cont(array[0.5, 0.75, 0.9, 0.95]) within group (
@@ -36,17 +36,64 @@ left join chatwoot.teams on teams.account_id = counted.account_id and teams.team
 comment on view analytics.backlog_now is
   'What is not resolved now, by inbox and team: how much, how old, and how long the one who waits longest has waited.';
 
+create view analytics.backlog_age with (security_invoker = true) as
+select
+  counted.account_id, counted.inbox_id, inboxes.name as inbox_name, counted.n_included, counted.n_excluded,
+  counted.age[1] as age_p50, counted.age[2] as age_p75,
+  case when counted.n_included >= 20 then counted.age[3] end as age_p90,
+  case when counted.n_included >= 40 then counted.age[4] end as age_p95,
+  counted.since_reply_n, counted.since_reply[1] as since_reply_p50, counted.since_reply[2] as since_reply_p75,
+  case when counted.since_reply_n >= 20 then counted.since_reply[3] end as since_reply_p90,
+  case when counted.since_reply_n >= 40 then counted.since_reply[4] end as since_reply_p95
+from (
+  select cases.account_id, cases.inbox_id,
+    count(*) filter (where cases.is_included) as n_included, count(*) filter (where not cases.is_included) as n_excluded,
+    percentile_cont(array[0.5, 0.75, 0.9, 0.95]) within group (order by cases.age) filter (where cases.is_included) as age,
+    count(cases.since_reply) filter (where cases.is_included) as since_reply_n,
+    percentile_cont(array[0.5, 0.75, 0.9, 0.95]) within group (order by cases.since_reply)
+      filter (where cases.is_included) as since_reply
+  from (
+    select episodes.account_id, episodes.inbox_id, inclusion.is_included,
+      extract(epoch from now() - episodes.started_at)::double precision as age,
+      extract(epoch from now() - last_one.occurred_at)::double precision as since_reply
+    from analytics.episodes
+    cross join lateral (select not episodes.flags && '{spam,test,imported,merged_child,deleted}' as is_included offset 0)
+      as inclusion
+    left join lateral (
+      -- A message of ours that no wait ended with is one, too. Of what was merged into it the messages count here.
+      select max(latest.occurred_at) as occurred_at
+      from (
+        select episodes.display_id
+        union all
+        select merges.child_display_id from ledger.merges
+        where merges.account_id = episodes.account_id and merges.parent_display_id = episodes.display_id
+      ) as sources
+      cross join lateral (
+        select words.occurred_at from ledger.events as words
+        where words.display_id = sources.display_id and words.account_id = episodes.account_id
+          and words.occurred_at >= episodes.first_human_at and words.class = 'human' and words.unlearnt_at is null
+        order by words.occurred_at desc limit 1
+      ) as latest
+    ) as last_one on true
+    where episodes.status <> 'resolved'
+  ) as cases
+  group by cases.account_id, cases.inbox_id
+) as counted
+left join chatwoot.inboxes on inboxes.account_id = counted.account_id and inboxes.inbox_id = counted.inbox_id;
+comment on view analytics.backlog_age is
+  'How old what is not resolved now is, by inbox: since its begin, and since a person last wrote to the customer. What nobody has answered yet is in the first and not in the second: n_included and since_reply_n say how many.';
+
 create view analytics.agent_load with (security_invoker = true) as
 select
   counted.account_id, counted.agent_id, agents.name as agent_name, counted.n_included, counted.n_excluded, counted.open,
-  counted.snoozed, counted.pending, counted.waiting, counted.urgent_waiting, counted.longest_wait, counted.load_points
+  counted.snoozed, counted.pending, counted.n_waiting, counted.urgent_waiting, counted.longest_wait, counted.load_points
 from (
   select cases.account_id, cases.agent_id,
     count(*) filter (where cases.is_included) as n_included, count(*) filter (where not cases.is_included) as n_excluded,
     count(*) filter (where cases.is_included and cases.status = 'open') as open,
     count(*) filter (where cases.is_included and cases.status = 'snoozed') as snoozed,
     count(*) filter (where cases.is_included and cases.status = 'pending') as pending,
-    count(*) filter (where cases.is_included and cases.waiting) as waiting,
+    count(*) filter (where cases.is_included and cases.waiting) as n_waiting,
     count(*) filter (where cases.is_included and cases.waiting and cases.priority = 'urgent') as urgent_waiting,
     max(cases.wait_current) filter (where cases.is_included) as longest_wait,
     coalesce(sum(case when not cases.waiting then 0.25 when cases.priority = 'urgent' then 2 else 1 end)
@@ -72,8 +119,12 @@ select
   teams.name as team_name, counted.n_included, counted.n_excluded, counted.first_resolved, counted.reopened,
   counted.first_resolved_mature, counted.reopened_mature,
   counted.reopened_mature::double precision / nullif(counted.first_resolved_mature, 0) as reopen_rate,
+  analytics.wilson_lower(counted.reopened_mature, counted.first_resolved_mature) as reopen_rate_low,
+  analytics.wilson_upper(counted.reopened_mature, counted.first_resolved_mature) as reopen_rate_high,
   counted.resolutions_mature, counted.durable,
-  counted.durable::double precision / nullif(counted.resolutions_mature, 0) as durable_rate
+  counted.durable::double precision / nullif(counted.resolutions_mature, 0) as durable_rate,
+  analytics.wilson_lower(counted.durable, counted.resolutions_mature) as durable_rate_low,
+  analytics.wilson_upper(counted.durable, counted.resolutions_mature) as durable_rate_high
 from analytics.days
 cross join lateral (
   select resolves.inbox_id, resolves.team_id,
@@ -250,6 +301,8 @@ select
   counted.positive, counted.positive::double precision / nullif(counted.answered, 0) as csat,
   analytics.wilson_lower(counted.positive, counted.answered) as csat_low,
   analytics.wilson_upper(counted.positive, counted.answered) as csat_high,
+  -- As if ten more had answered, eight of them content.
+  (counted.positive + 10 * 0.8::double precision) / (nullif(counted.answered, 0) + 10) as csat_shrunken,
   counted.rating_sum, counted.rating_sum::double precision / nullif(counted.answered, 0) as rating_mean,
   counted.neutral,
   counted.positive::double precision / nullif(counted.answered - counted.neutral, 0) as csat_without_neutral,
@@ -274,7 +327,7 @@ from (
 left join chatwoot.agents on agents.account_id = counted.account_id and agents.kind = 'user'
   and agents.agent_id = counted.author_id;
 comment on view analytics.csat_by_month is
-  'Ratings by the local month of the answer (of the survey, where there is none) and by who wrote last before the survey. Rank by csat_low: two good ratings of two say little.';
+  'Ratings by the local month of the answer (of the survey, where there is none) and by who wrote last before the survey. Rank by csat_low or csat_shrunken: two good ratings of two say little.';
 
 create view analytics.ai_episodes with (security_invoker = true) as
 select
@@ -315,7 +368,7 @@ create view analytics.ai_outcomes with (security_invoker = true) as
 select
   days.account_id, days.day, days.time_zone, counted.inbox_id, inboxes.name as inbox_name, counted.n_included,
   counted.n_excluded, counted.eligible, counted.involved, counted.answered, counted.claimed_resolved, counted.handed_off,
-  counted.assisted, counted.abandoned, counted.still_open, counted.confirmed, counted.durable, counted.not_durable,
+  counted.assisted, counted.abandoned, counted.undecided, counted.confirmed, counted.durable, counted.not_durable,
   counted.closed_by_inactivity, counted.closed_customer_spoke_last, counted.closed_after_last_answer,
   counted.involved::double precision / nullif(counted.eligible, 0) as involvement_rate,
   counted.answered::double precision / nullif(counted.involved, 0) as answer_rate,
@@ -323,7 +376,9 @@ select
   counted.confirmed::double precision / nullif(counted.involved, 0) as confirmed_rate,
   counted.claimed_resolved::double precision / nullif(counted.eligible, 0) as automation_rate,
   -- Of those alone that had the time to come back.
-  counted.durable::double precision / nullif(counted.durable + counted.not_durable, 0) as durable_share
+  counted.durable::double precision / nullif(counted.durable + counted.not_durable, 0) as durable_share,
+  analytics.wilson_lower(counted.durable, counted.durable + counted.not_durable) as durable_share_low,
+  analytics.wilson_upper(counted.durable, counted.durable + counted.not_durable) as durable_share_high
 from analytics.days
 cross join lateral (
   select cases.inbox_id,
@@ -335,7 +390,7 @@ cross join lateral (
     count(*) filter (where cases.is_included and cases.ai_class = 'handed_off') as handed_off,
     count(*) filter (where cases.is_included and cases.ai_class = 'assisted') as assisted,
     count(*) filter (where cases.is_included and cases.ai_class = 'abandoned') as abandoned,
-    count(*) filter (where cases.is_included and cases.ai_class = 'open') as still_open,
+    count(*) filter (where cases.is_included and cases.ai_class = 'open') as undecided,
     count(*) filter (where cases.is_included and cases.is_confirmed) as confirmed,
     count(*) filter (where cases.is_included and cases.is_durable) as durable,
     count(*) filter (where cases.is_included and not cases.is_durable) as not_durable,
@@ -357,6 +412,6 @@ cross join lateral (
 ) as counted
 left join chatwoot.inboxes on inboxes.account_id = days.account_id and inboxes.inbox_id = counted.inbox_id;
 comment on view analytics.ai_outcomes is
-  'What bots achieved, by the local day on which the episode began and by inbox: claimed_resolved + handed_off + assisted + abandoned + still_open = involved. Every rate stands beside what it is divided by; sum those to go up.';
+  'What bots achieved, by the local day on which the episode began and by inbox: claimed_resolved + handed_off + assisted + abandoned + undecided = involved. Every rate stands beside what it is divided by; sum those to go up.';
 
 grant select on all tables in schema analytics to authenticated, analyst, service_role;

@@ -50,7 +50,7 @@ begin
     max(cases.wait_current) filter (where cases.is_included and cases.is_episode) as longest_wait,
     count(*) filter (where cases.is_included and cases.is_episode and cases.closed_unreplied) as closed_unreplied,
     count(*) filter (where cases.is_included and cases.is_episode and cases.status = ''resolved'') as n_resolved,
-    count(*) filter (where cases.is_included and cases.is_episode and cases.status <> ''resolved'') as n_open,
+    count(*) filter (where cases.is_included and cases.is_episode and cases.status <> ''resolved'') as n_unresolved,
     count(*) filter (where cases.is_included and cases.is_episode and cases.reopens > 0) as reopened,
     count(*) filter (where cases.is_included and cases.is_episode and cases.durable is not null) as durable_known,
     count(*) filter (where cases.is_included and cases.is_episode and cases.durable) as durable';
@@ -62,8 +62,8 @@ begin
         array['asked', 'replied', 'response_rate', 'n_waiting', 'longest_wait', 'closed_unreplied'],
         'How long customers wait for a reply, by the local day on which the episode began, inbox and team. Numbers of past days move while their last customers wait: n_waiting says how many.'),
       ('resolution_times', 'day', 'episodes.inbox_id, episodes.team_id', array['inbox_id', 'team_id'], v_resolutions,
-        array['n_resolved', 'n_open', 'reopened', 'durable', 'durable_known', 'durable_rate'],
-        'How long episodes take until they are resolved, by the local day on which they began, inbox and team. What is open has no ttr_full yet: n_open says how many.'),
+        array['n_resolved', 'n_unresolved', 'reopened', 'durable', 'durable_known', 'durable_rate'],
+        'How long episodes take until they are resolved, by the local day on which they began, inbox and team. What is open has no ttr_full yet: n_unresolved says how many.'),
       ('teams', 'month', 'episodes.team_id', array['team_id'], v_core, null,
         'Each team by the local month in which its episodes began. An episode counts for the team it ended with.'),
       ('inboxes', 'month', 'episodes.inbox_id', array['inbox_id'], v_core, null,
@@ -94,10 +94,12 @@ begin
     v_counts := array_to_string(array(
       select case shown.name
         when 'response_rate' then 'counted.replied::double precision / nullif(counted.asked, 0) as response_rate'
-        when 'durable_rate' then 'counted.durable::double precision / nullif(counted.durable_known, 0) as durable_rate'
+        when 'durable_rate' then 'counted.durable::double precision / nullif(counted.durable_known, 0) as durable_rate,
+  analytics.wilson_lower(counted.durable, counted.durable_known) as durable_rate_low,
+  analytics.wilson_upper(counted.durable, counted.durable_known) as durable_rate_high'
         else format('counted.%I', shown.name) end
       from unnest(coalesce(v_view.counts, array['asked', 'replied', 'response_rate', 'n_waiting', 'longest_wait',
-        'closed_unreplied', 'n_resolved', 'n_open', 'reopened', 'durable', 'durable_known', 'durable_rate'])) as shown (name)), ', ');
+        'closed_unreplied', 'n_resolved', 'n_unresolved', 'reopened', 'durable', 'durable_known', 'durable_rate'])) as shown (name)), ', ');
     execute format($view$create view analytics.%1$I with (security_invoker = true) as
 select periods.account_id, periods.%2$I, periods.time_zone, %3$s, counted.n_included, counted.n_excluded, %4$s,
   %5$s
@@ -130,6 +132,66 @@ cross join lateral (
 ' else '' end || case when 'team_id' = any (v_view.columns) then 'left join chatwoot.teams on teams.account_id = periods.account_id
   and teams.team_id = counted.team_id' else '' end);
     execute format('comment on view analytics.%I is %L', v_view.name, v_view.description);
+    continue when v_view.name <> 'response_times';
+
+    -- The same by the day on which the reply was given. A scan of everything, since a reply is not found by its day.
+    execute format($view$create view analytics.response_times_by_stop with (security_invoker = true) as
+select counted.account_id, counted.day, counted.time_zone, counted.inbox_id, inboxes.name as inbox_name, counted.team_id,
+  teams.name as team_name, counted.n_included, counted.n_excluded, %1$s,
+  %2$s
+from (
+  select cases.account_id, (cases.stopped_at at time zone zones.time_zone)::date as day, zones.time_zone, cases.inbox_id,
+    cases.team_id,
+    count(distinct (cases.display_id, cases.episode)) filter (where cases.is_included) as n_included,
+    count(distinct (cases.display_id, cases.episode)) filter (where not cases.is_included) as n_excluded,
+    count(*) filter (where cases.is_included and cases.is_asked) as asked,
+    count(*) filter (where cases.is_included and cases.what = 'first') as replied,
+    count(*) filter (where cases.is_included and cases.what = 'waiting') as n_waiting,
+    max(cases.wait_current) filter (where cases.is_included) as longest_wait,
+    count(*) filter (where cases.is_included and cases.what = 'closed') as closed_unreplied,%3$s
+  from (
+    select episodes.account_id, episodes.inbox_id, episodes.team_id, episodes.display_id, episodes.episode,
+      inclusion.is_included, parts.*
+    from analytics.episodes
+    cross join lateral (select %4$s as is_included offset 0) as inclusion
+    cross join lateral (
+      select 'first' as what, true as is_asked, episodes.first_human_at as stopped_at, episodes.frt, episodes.frt_business,
+        episodes.frt_customer, episodes.frt_customer_business, null::double precision as frt_any,
+        null::double precision as frt_any_business, null::double precision as reply_time,
+        null::double precision as reply_time_business, null::double precision as wait_current
+      where episodes.frt is not null
+      union all
+      select 'any', false, episodes.first_customer_at + make_interval(secs => episodes.frt_any), null, null, null, null,
+        episodes.frt_any, episodes.frt_any_business, null, null, null
+      where episodes.frt_any is not null
+      union all
+      select 'later', false, spans.ended_at, null, null, null, null, null, null,
+        extract(epoch from spans.ended_at - spans.started_at)::double precision,
+        extract(epoch from spans.ended_business_at - spans.started_business_at)::double precision, null
+      from ledger.spans where spans.account_id = episodes.account_id and spans.display_id = episodes.display_id
+        and spans.episode = episodes.episode and spans.kind = 'wait' and spans.value = 'later' and spans.closed_as = 'reply'
+      union all
+      select 'closed', true, episodes.ended_at, null, null, null, null, null, null, null, null, null
+      where episodes.closed_unreplied
+      union all
+      -- Who has no reply yet counts today. What was closed unanswered and opened again may be without anybody who waits.
+      select case when episodes.waiting then 'waiting' else 'unanswered' end, unanswered.is_asked, now(), null, null, null,
+        null, null, null, null, null, episodes.wait_current
+      from (
+        select episodes.first_human_at is null and episodes.customer_messages > 0 and not episodes.is_outbound
+          and not episodes.closed_unreplied as is_asked
+      ) as unanswered
+      where episodes.waiting or unanswered.is_asked
+    ) as parts
+  ) as cases
+  join analytics.time_zones as zones on zones.account_id = cases.account_id
+  group by 1, 2, 3, 4, 5
+) as counted
+left join chatwoot.inboxes on inboxes.account_id = counted.account_id and inboxes.inbox_id = counted.inbox_id
+left join chatwoot.teams on teams.account_id = counted.account_id and teams.team_id = counted.team_id$view$,
+      v_counts, array_to_string(v_outer, E',\n  '), array_to_string(v_inner, ','), c_included);
+    comment on view analytics.response_times_by_stop is
+      'How long customers waited for the replies that were given, by the local day of the reply, inbox and team: past days do not move. What was closed unanswered counts on the day it was closed, who waits now counts today.';
   end loop;
 
   -- By anything, between any two days.
@@ -156,8 +218,9 @@ cross join lateral (
   account_id bigint, since date, until date, by text default 'account'
 ) returns table (
   group_key text, n_included bigint, n_excluded bigint, asked bigint, replied bigint, response_rate double precision,
-  n_waiting bigint, longest_wait double precision, closed_unreplied bigint, n_resolved bigint, n_open bigint,
+  n_waiting bigint, longest_wait double precision, closed_unreplied bigint, n_resolved bigint, n_unresolved bigint,
   reopened bigint, durable bigint, durable_known bigint, durable_rate double precision,
+  durable_rate_low double precision, durable_rate_high double precision,
   %1$s
 )
 language plpgsql stable security invoker set search_path = '' as $body$
@@ -183,9 +246,13 @@ begin
   where days.account_id = metrics_by.account_id and days.day between metrics_by.since and metrics_by.until;
   return query
   select counted.group_key, counted.n_included, counted.n_excluded, counted.asked, counted.replied,
-    counted.replied::double precision / nullif(counted.asked, 0), counted.n_waiting, counted.longest_wait,
-    counted.closed_unreplied, counted.n_resolved, counted.n_open, counted.reopened, counted.durable,
+    -- Who did not answer what nobody answered? Each agent's rate would be 1.
+    case when metrics_by.by <> 'agent' then counted.replied::double precision / nullif(counted.asked, 0) end,
+    counted.n_waiting, counted.longest_wait,
+    counted.closed_unreplied, counted.n_resolved, counted.n_unresolved, counted.reopened, counted.durable,
     counted.durable_known, counted.durable::double precision / nullif(counted.durable_known, 0),
+    analytics.wilson_lower(counted.durable, counted.durable_known),
+    analytics.wilson_upper(counted.durable, counted.durable_known),
     %2$s
   from (
     select cases.group_key,%3$s
@@ -218,7 +285,7 @@ $body$ $function$, array_to_string(v_outer, E',\n  '), array_to_string(v_inner, 
 end
 $$;
 comment on function analytics.metrics_by is
-  'Times and rates of the episodes that began from one local day to another (both counted), by account, day, week, month, weekday (0 is Sunday), hour, inbox, channel, team, agent (who gave the first reply), label or priority; group_key is the id, title or date. For every grouping that no view has: percentiles cannot be added up. Errors: OC422.';
+  'Times and rates of the episodes that began from one local day to another (both counted), by account, day, week, month, weekday (0 is Sunday), hour, inbox, channel, team, agent (who gave the first reply), label or priority; group_key is the id, title or date. By agent response_rate is null: what nobody answered is nobody''s. For every grouping that no view has: percentiles cannot be added up. Errors: OC422.';
 
 create view analytics.agents with (security_invoker = true) as
 select
@@ -238,10 +305,13 @@ select
   case when counted.replies >= 40 then counted.reply_time_business[4] end as reply_time_business_p95,
   counted.n_waiting, counted.durable, counted.durable_known,
   counted.durable::double precision / nullif(counted.durable_known, 0) as durable_rate,
+  analytics.wilson_lower(counted.durable, counted.durable_known) as durable_rate_low,
+  analytics.wilson_upper(counted.durable, counted.durable_known) as durable_rate_high,
   counted.csat_answered, counted.csat_positive,
   counted.csat_positive::double precision / nullif(counted.csat_answered, 0) as csat,
   analytics.wilson_lower(counted.csat_positive, counted.csat_answered) as csat_low,
-  analytics.wilson_upper(counted.csat_positive, counted.csat_answered) as csat_high
+  analytics.wilson_upper(counted.csat_positive, counted.csat_answered) as csat_high,
+  (counted.csat_positive + 10 * 0.8::double precision) / (nullif(counted.csat_answered, 0) + 10) as csat_shrunken
 from analytics.months
 cross join lateral (
   select credits.agent_id,

@@ -1,8 +1,7 @@
 // The views over many episodes, against the fixtures and properties of docs/metrics.md. Timelines are told to the event
 // log, walked through, and read back through the views alone.
 import fc from "fast-check";
-import type { ClientBase } from "pg";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   A,
   assigned,
@@ -17,64 +16,22 @@ import {
   timeline,
 } from "../fixtures/ledger-fixtures.ts";
 import { OUTCOMES } from "../fixtures/ledger-outcomes.ts";
-import { member, Sql, useDatabase } from "../support/database.ts";
+import type { Sql } from "../support/database.ts";
 import { type LedgerEvent, readLedger } from "../support/ledger-reference.ts";
-import { tellTimelines, type Told } from "../support/ledger-sql.ts";
 import { timelines } from "../support/ledger-timelines.ts";
+import {
+  answered,
+  calmZone,
+  clock,
+  opening,
+  percentile,
+  plain,
+  seed,
+  useTimelines,
+} from "./analytics-metrics.support.ts";
 
-const database = useDatabase();
-const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
+const { inZone, rolledBack, tell, walk } = useTimelines();
 const DAY = 86_400_000;
-
-let client: ClientBase;
-beforeAll(async () => {
-  client = await database.connect();
-});
-
-const rolledBack = async (work: (sql: Sql) => Promise<void>) => {
-  await client.query("begin");
-  try {
-    await work(new Sql(client as ConstructorParameters<typeof Sql>[0]));
-  } finally {
-    await client.query("rollback");
-  }
-};
-
-const plain = (...conversations: LedgerEvent[][]): Told[] =>
-  conversations.map((events) => ({ events, options: { ...PLAIN, asOf: 0 } }));
-
-/** Tells the timelines, numbered from 1, and walks through them. */
-async function tell(told: Told[], { zone = "UTC", account = 1 } = {}): Promise<void> {
-  await client.query("insert into chatwoot.accounts (account_id, version_at) values ($1, now())", [account]);
-  await inZone(zone, account);
-  await tellTimelines(client, told, account);
-  await client.query(
-    `select ledger.refresh(array(select row(account_id, display_id, null, null, '-infinity', now(), 0, null, null)::ledger.queue
-      from chatwoot.conversations where account_id = $1))`,
-    [account],
-  );
-}
-
-const inZone = (zone: string, account = 1) =>
-  client.query(
-    `insert into ops.settings (account_id, name, value, changed_at, changed_by) values ($1, 'reporting_time_zone', to_jsonb($2::text), now(), 'test')
-      on conflict (account_id, name) do update set value = excluded.value`,
-    [account, zone],
-  );
-
-/** Seconds before the transaction's now(), so that what still runs has a known length. */
-async function clock(sql: Sql): Promise<(secondsAgo: number) => number> {
-  const now = await sql.value<Date>("select now()");
-  return (secondsAgo) => now.getTime() - secondsAgo * 1000;
-}
-
-/** A zone in which the last hours were one day, whenever the test runs. */
-const calmZone = () => new Date().getUTCHours() < 6 ? "America/New_York" : "UTC";
-
-const opening = (moment: string | number): LedgerEvent[] => timeline([moment, created("open"), customer]);
-/** Asked at that moment, answered so many seconds later. */
-const answered = (moment: number, seconds: number, author = A): LedgerEvent[] =>
-  timeline([moment, created("open"), customer], [moment + seconds * 1000, human(author)]);
 
 describe("backlog", () => {
   const fixture14 = plain(
@@ -124,8 +81,8 @@ describe("backlog", () => {
       await sql.resultsEqual("select day::text, reason, episodes::int from analytics.exclusions", [
         { day: "2026-11-16", reason: "spam", episodes: 1 },
       ]);
-      await sql.resultsEqual("select n_included::int, n_excluded::int, waiting::int from analytics.backlog_now", [
-        { n_included: 1, n_excluded: 1, waiting: 1 },
+      await sql.resultsEqual("select n_included::int, n_excluded::int, n_waiting::int from analytics.backlog_now", [
+        { n_included: 1, n_excluded: 1, n_waiting: 1 },
       ]);
     }));
 
@@ -339,10 +296,10 @@ describe("people", () => {
       await sql.rows("update ledger.episodes set priority = 'urgent' where display_id = 3");
 
       const [row] = await sql.rows(
-        `select open::int, waiting::int, urgent_waiting::int as urgent, longest_wait, load_points::float8 as points
+        `select open::int, n_waiting::int, urgent_waiting::int as urgent, longest_wait, load_points::float8 as points
         from analytics.agent_load where agent_id = 1`,
       );
-      expect(row).toMatchObject({ open: 3, waiting: 2, urgent: 1, points: 3.25 });
+      expect(row).toMatchObject({ open: 3, n_waiting: 2, urgent: 1, points: 3.25 });
       expect(row.longest_wait).toBeCloseTo(600, 1);
     }));
 });
@@ -358,33 +315,43 @@ describe("satisfaction", () => {
       ["2026-11-02T11:00:00", { kind: "csat", rating: rating ?? 1, surveyMessageId: 50, id: 51 }],
     ).filter(({ kind }) => kind !== "csat" || rating !== null);
 
-  async function survey(): Promise<void> {
+  async function survey(sql: Sql): Promise<void> {
     await tell(plain(...RATINGS.map(asked)));
     // Of conversations without an answer the survey has to be known as one all the same.
-    await client.query("update ledger.events set value = 'survey' where class = 'auto'");
-    await client.query("update ledger.events set learnt_at = occurred_at");
-    await client.query(
-      `select ledger.refresh(array(select row(account_id, display_id, null, null, '-infinity', now(), 0, null, null)::ledger.queue
-        from chatwoot.conversations))`,
-    );
+    await sql.rows("update ledger.events set value = 'survey' where class = 'auto'");
+    await sql.rows("update ledger.events set learnt_at = occurred_at");
+    await walk();
   }
   const rates = `select author_id::int as author, delivered::int, answered::int, response_rate, positive::int, csat,
     round(csat_low::numeric, 4)::float8 as low, round(csat_high::numeric, 4)::float8 as high, rating_mean as mean,
+    round(csat_shrunken::numeric, 4)::float8 as shrunken,
     round(csat_without_neutral::numeric, 4)::float8 as without_neutral, improved::int, worsened::int
     from analytics.csat_by_month`;
 
   test("FX-16: rates with their interval, credited to who wrote last before the survey", () =>
     rolledBack(async (sql) => {
-      await survey();
+      await survey(sql);
 
       await sql.resultsEqual(rates, [{
         ...{ author: A, delivered: 10, answered: 8, response_rate: 0.8, positive: 5, csat: 0.625, low: 0.3057 },
-        ...{ high: 0.8632, mean: 3.625, without_neutral: 0.7143, improved: 0, worsened: 0 },
+        ...{ high: 0.8632, shrunken: 0.7222, mean: 3.625, without_neutral: 0.7143, improved: 0, worsened: 0 },
       }]);
     }));
 
-  const rateAgain = (after: string) =>
-    client.query(
+  test("FX-16: shrunken beside the agent too, and null where nobody answered", () =>
+    rolledBack(async (sql) => {
+      await survey(sql);
+      const shrunken = "select round(csat_shrunken::numeric, 4)::float8 as csat from analytics.";
+
+      await sql.resultsEqual(`${shrunken}agents where agent_id = ${A}`, [{ csat: 0.7222 }]);
+      await sql.rows("delete from ledger.events where kind = 'csat'");
+      await walk();
+      await sql.resultsEqual(`${shrunken}agents where agent_id = ${A}`, [{ csat: null }]);
+      await sql.resultsEqual(`${shrunken}csat_by_month`, [{ csat: null }]);
+    }));
+
+  const rateAgain = (sql: Sql, after: string) =>
+    sql.rows(
       `with before as (
         update ledger.events set unlearnt_at = occurred_at + $1::interval
         where kind = 'csat' and value = '3' returning *
@@ -396,8 +363,8 @@ describe("satisfaction", () => {
 
   test("FX-16: the 3 that becomes a 5 two days later counts as 5, and as improved", () =>
     rolledBack(async (sql) => {
-      await survey();
-      await rateAgain("2 days");
+      await survey(sql);
+      await rateAgain(sql, "2 days");
 
       expect((await sql.rows(rates))[0]).toMatchObject({ positive: 6, csat: 0.75, improved: 1, worsened: 0 });
       await sql.resultsEqual("select first_rating, rating, flip from analytics.csat where flip is not null", [
@@ -407,8 +374,8 @@ describe("satisfaction", () => {
 
   test("a rating changed after more than seven days stays what it was", () =>
     rolledBack(async (sql) => {
-      await survey();
-      await rateAgain("169 hours");
+      await survey(sql);
+      await rateAgain(sql, "169 hours");
 
       expect((await sql.rows(rates))[0]).toMatchObject({ csat: 0.625, improved: 0 });
     }));
@@ -445,7 +412,7 @@ test("FX-19: what became of the bot's part, each rate beside what it is divided 
     await sql.resultsEqual(
       `select sum(eligible)::int as eligible, sum(involved)::int as involved, sum(answered)::int as answered,
         sum(claimed_resolved)::int as claimed, sum(confirmed)::int as confirmed, sum(handed_off)::int as handed_off,
-        sum(assisted)::int as assisted, sum(abandoned)::int as abandoned, sum(still_open)::int as still_open,
+        sum(assisted)::int as assisted, sum(abandoned)::int as abandoned, sum(undecided)::int as undecided,
         sum(durable)::int as durable, sum(not_durable)::int as not_durable, sum(closed_by_inactivity)::int as inactivity
       from analytics.ai_outcomes`,
       [{
@@ -460,7 +427,7 @@ test("FX-19: what became of the bot's part, each rate beside what it is divided 
           abandoned: 1,
         },
         // The abandoned one was left alone, too.
-        ...{ still_open: 0, durable: 2, not_durable: 1, inactivity: 2 },
+        ...{ undecided: 0, durable: 2, not_durable: 1, inactivity: 2 },
       }],
     );
     await sql.resultsEqual(
@@ -583,154 +550,3 @@ describe("reopens", () => {
       );
     }));
 });
-
-describe("properties", () => {
-  const sample = (from = "2026-01-05") =>
-    fc.sample(timelines({ base: Date.parse(`${from}T08:00:00Z`), longest: 25 }), { numRuns: 80, seed });
-  const groups = [
-    "account",
-    "day",
-    "week",
-    "month",
-    "inbox",
-    "channel",
-    "team",
-    "agent",
-    "priority",
-    "weekday",
-    "hour",
-  ];
-  const all = (by: string) => `select * from analytics.metrics_by(1, '2025-12-01', '2026-12-31', '${by}')`;
-
-  test("P10: every grouping adds up, and its percentiles are those of its rows", () =>
-    rolledBack(async (sql) => {
-      await tell(sample(), { zone: "Europe/Berlin" });
-      const [{ now }] = await sql.rows("select now()");
-      const rows = (await sql.rows(
-        "select *, to_char(started_at at time zone 'Europe/Berlin', 'YYYY-MM') as month from analytics.episodes",
-      )).filter(({ started_at }) => started_at < now);
-
-      for (const by of groups) {
-        const told = await sql.rows(all(by));
-        for (const count of ["n_included", "asked", "replied", "frt_n", "reply_time_n", "ttr_full_n"]) {
-          const whole = (await sql.rows(all("account")))[0][count];
-          expect(told.reduce((sum, row) => sum + Number(row[count]), 0), `${by} ${count}`).toBe(Number(whole));
-        }
-      }
-      for (const { group_key: group, ...row } of await sql.rows(all("month"))) {
-        const own = rows.filter(({ month }) => month === group);
-        expect(Number(row.n_included)).toBe(own.length);
-        for (const metric of ["frt", "ttr_full", "reply_time"]) {
-          const values = own.flatMap((one) => one[metric] ?? []);
-          for (const [suffix, share] of [["p50", 0.5], ["p75", 0.75]] as const) {
-            const found = row[`${metric}_${suffix}`];
-            if (values.length === 0) expect(found).toBeNull();
-            else expect(found, `${group} ${metric} ${suffix}`).toBeCloseTo(percentile(values, share), 3);
-          }
-        }
-      }
-      for (const view of ["response_times", "resolution_times", "teams", "inboxes", "channels", "episodes_by_day"]) {
-        expect(Number(await sql.value(`select sum(n_included) from analytics.${view}`)), view).toBe(rows.length);
-      }
-    }), 60_000);
-
-  test("P12: another zone for the report moves days, and no duration", () =>
-    rolledBack(async (sql) => {
-      await tell(sample());
-      const whole = `select frt_n, frt_mean, frt_p50, reply_time_p75, ttr_full_p50, ttr_first_business_p50
-        from analytics.metrics_by(1, '2025-12-01', '2030-12-31')`;
-      const perDay =
-        "select string_agg(day || ' ' || n_included, ',' order by day, inbox_id) from analytics.response_times";
-      // What lies ahead of now has no day yet, and the end of today differs from zone to zone.
-      await sql.rows("delete from ledger.episodes where started_at > now() - interval '2 days'");
-      const before = await sql.rows(whole);
-      const days = await sql.value(perDay);
-
-      await inZone("Pacific/Apia");
-
-      expect(await sql.rows(whole)).toEqual(before);
-      expect(await sql.value(perDay)).not.toBe(days);
-    }));
-
-  const VIEWS = [
-    "agent_load",
-    "agents",
-    "ai_episodes",
-    "ai_outcomes",
-    "backlog_by_day",
-    "backlog_now",
-    "channels",
-    "csat",
-  ]
-    .concat("csat_by_month", "days", "episodes", "episodes_by_day", "events", "exclusions", "hour_of_week", "inboxes")
-    .concat(
-      "labels",
-      "months",
-      "reopen_rates",
-      "reply_survival",
-      "resolution_times",
-      "response_times",
-      "spans",
-      "teams",
-    )
-    .concat("time_zones", "volume_by_hour");
-
-  test(
-    "P16: a member counts their own account's rows alone, as if there were no other; an analyst all",
-    () =>
-      rolledBack(async (sql) => {
-        // Few days: each of them is asked many times.
-        const told = sample("2026-09-01");
-        await tell(told.slice(0, 25), { zone: "Europe/Berlin" });
-        await tell(told.slice(25, 55), { account: 2 });
-        // So that every view has rows: a label, one that is left out, something in hand.
-        await sql.rows(`update ledger.episodes set labels = '["billing"]' where display_id % 2 = 0`);
-        await sql.rows(`update ledger.episodes set labels = '["spam"]' where display_id % 7 = 0`);
-        // As a server does by itself, which a transaction that is rolled back does not let it.
-        await sql.rows("analyze ledger.episodes, ledger.spans, ledger.events, chatwoot.conversations");
-        const ada = await member(sql, 1, "viewer");
-        const nobody = await member(sql, 3, "viewer");
-        // The last digits of a sum hang on the order of its rows, and that on the plan.
-        const round = (_: string, value: unknown) =>
-          typeof value === "number" ? Math.floor(value * 1000 + 0.123) : value;
-        const read = async (view: string, where = "") =>
-          (await sql.rows(`select * from analytics.${view} ${where}`)).map((row) => JSON.stringify(row, round)).sort();
-
-        for (const view of VIEWS) {
-          const own = await read(view, "where account_id = 1");
-          const every = await read(view);
-          expect(own.length, view).toBeGreaterThan(0);
-          expect(every.length, view).toBeGreaterThan(own.length);
-          await sql.as("authenticated", ada, async () => expect(await read(view), view).toEqual(own));
-          await sql.as("authenticated", nobody, async () => expect(await read(view), view).toEqual([]));
-          await sql.as("analyst", null, async () => expect(await read(view), view).toEqual(every));
-          await sql.as("anon", null, async () => {
-            await sql.throws("42501", `select * from analytics.${view}`);
-          });
-        }
-        const other = "select * from analytics.metrics_by(2, '2026-01-01', '2026-12-31')";
-        expect(await sql.rows(other)).toHaveLength(1);
-        await sql.as("authenticated", ada, async () => expect(await sql.rows(other)).toEqual([]));
-        await sql.as("analyst", null, async () => expect(await sql.rows(other)).toHaveLength(1));
-      }),
-    120_000,
-  );
-
-  test.each([
-    { name: "a grouping that does not exist", call: "1, '2026-01-01', '2026-01-02', 'colour'" },
-    { name: "days the wrong way round", call: "1, '2026-01-02', '2026-01-01'" },
-    { name: "no day", call: "1, null, '2026-01-01'" },
-    { name: "a day without end", call: "1, '2026-01-01', 'infinity'" },
-  ])("metrics_by refuses $name", ({ call }) =>
-    rolledBack(async (sql) => {
-      expect((await sql.throws("OC422", `select * from analytics.metrics_by(${call})`)).hint).toMatch(/^Give /);
-    }));
-});
-
-/** Continuous, with linear interpolation. */
-function percentile(values: number[], share: number): number {
-  const sorted = [...values].sort((one, other) => one - other);
-  const position = share * (sorted.length - 1);
-  const lower = sorted[Math.floor(position)];
-  return lower + (position - Math.floor(position)) * (sorted[Math.ceil(position)] - lower);
-}

@@ -1,6 +1,6 @@
 // Questions to the catalogue of Postgres, each row of whose answer is a fault.
 
-export const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "analytics", "api"];
+export const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "sla", "analytics", "api"];
 const EXPOSED = ["analytics", "api"];
 
 const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");

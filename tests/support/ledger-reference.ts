@@ -123,9 +123,9 @@ export interface LedgerReading {
 }
 
 // The two meanings of `pending` are told apart here and nowhere later.
-type State = "open" | "snoozed" | "bot" | "third_party" | "resolved";
+export type State = "open" | "snoozed" | "bot" | "third_party" | "resolved";
 
-type Step =
+export type Step =
   | { kind: "message"; at: number; id: number; class: MessageClass; author: number | null; question: boolean }
   | { kind: "status"; at: number; from: State; to: State }
   | { kind: "assignee"; at: number; to: string | null }
@@ -159,19 +159,42 @@ interface Span {
   until: number;
 }
 
+/** An episode itself, for what else is measured on it. */
+export interface ReadEpisode {
+  startedAt: number;
+  /** What held just as it started. */
+  state: State;
+  steps: readonly Step[];
+  isOutbound: boolean;
+  /** When the next one started. */
+  nextStartedAt: number | null;
+}
+
 const KINDS = ["created", "message", "status", "assignee", "csat"] as const;
 // A second rating counts as a change of mind this long after the first (facts §6.1), in milliseconds.
 const RERATING = 604_800_000;
 
 /** What the ledger says of one conversation as of an instant. The events may come in any order. */
 export function readLedger(events: readonly LedgerEvent[], options: LedgerOptions): LedgerReading {
-  const known = events.filter((event) => event.at <= options.asOf).toSorted((one, other) =>
-    one.at - other.at || KINDS.indexOf(one.kind) - KINDS.indexOf(other.kind) || one.id - other.id
-  );
+  const known = inOrder(events, options);
   const history = readHistory(known, options);
   const episodes = cutEpisodes(history, options);
   const metrics = episodes.map((episode, index) => measure(episode, index + 1, options));
   return { episodes: metrics, conversation: fold(metrics, history, known.length > 0) };
+}
+
+/** The episodes of one conversation as of an instant. */
+export function readEpisodes(events: readonly LedgerEvent[], options: LedgerOptions): ReadEpisode[] {
+  return cutEpisodes(readHistory(inOrder(events, options), options), options).map((episode) => ({
+    ...episode,
+    isOutbound: isOutbound(episode),
+  }));
+}
+
+function inOrder(events: readonly LedgerEvent[], { asOf }: LedgerOptions): LedgerEvent[] {
+  return events.filter((event) => event.at <= asOf).toSorted((one, other) =>
+    one.at - other.at || KINDS.indexOf(one.kind) - KINDS.indexOf(other.kind) || one.id - other.id
+  );
 }
 
 /** Turns events into steps: a status that repeats the one before is none. */

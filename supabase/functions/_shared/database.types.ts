@@ -12,7 +12,7 @@ export type Database = {
           Views: {
             "agent_load": {
                   Row: {
-                    "account_id": number,"agent_id": number | null,"agent_name": string | null,"load_points": number | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"open": number | null,"pending": number | null,"snoozed": number | null,"urgent_waiting": number | null,"waiting": number | null
+                    "account_id": number,"agent_id": number | null,"agent_name": string | null,"load_points": number | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"open": number | null,"pending": number | null,"snoozed": number | null,"urgent_waiting": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -20,7 +20,7 @@ export type Database = {
                   ]
                 },"agents": {
                   Row: {
-                    "account_id": number | null,"agent_id": number | null,"agent_name": string | null,"csat": number | null,"csat_answered": number | null,"csat_high": number | null,"csat_low": number | null,"csat_positive": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"first_replies": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"held": number | null,"held_business": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"replies": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"resolved": number | null,"time_zone": string | null
+                    "account_id": number | null,"agent_id": number | null,"agent_name": string | null,"csat": number | null,"csat_answered": number | null,"csat_high": number | null,"csat_low": number | null,"csat_positive": number | null,"csat_shrunken": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"first_replies": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"held": number | null,"held_business": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"replies": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"resolved": number | null,"time_zone": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -36,7 +36,15 @@ export type Database = {
                   ]
                 },"ai_outcomes": {
                   Row: {
-                    "abandoned": number | null,"account_id": number | null,"answer_rate": number | null,"answered": number | null,"assisted": number | null,"automation_rate": number | null,"claimed_rate": number | null,"claimed_resolved": number | null,"closed_after_last_answer": number | null,"closed_by_inactivity": number | null,"closed_customer_spoke_last": number | null,"confirmed": number | null,"confirmed_rate": number | null,"day": string | null,"durable": number | null,"durable_share": number | null,"eligible": number | null,"handed_off": number | null,"inbox_id": number | null,"inbox_name": string | null,"involved": number | null,"involvement_rate": number | null,"n_excluded": number | null,"n_included": number | null,"not_durable": number | null,"still_open": number | null,"time_zone": string | null
+                    "abandoned": number | null,"account_id": number | null,"answer_rate": number | null,"answered": number | null,"assisted": number | null,"automation_rate": number | null,"claimed_rate": number | null,"claimed_resolved": number | null,"closed_after_last_answer": number | null,"closed_by_inactivity": number | null,"closed_customer_spoke_last": number | null,"confirmed": number | null,"confirmed_rate": number | null,"day": string | null,"durable": number | null,"durable_share": number | null,"durable_share_high": number | null,"durable_share_low": number | null,"eligible": number | null,"handed_off": number | null,"inbox_id": number | null,"inbox_name": string | null,"involved": number | null,"involvement_rate": number | null,"n_excluded": number | null,"n_included": number | null,"not_durable": number | null,"time_zone": string | null,"undecided": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"backlog_age": {
+                  Row: {
+                    "account_id": number,"age_p50": number | null,"age_p75": number | null,"age_p90": number | null,"age_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"since_reply_n": number | null,"since_reply_p50": number | null,"since_reply_p75": number | null,"since_reply_p90": number | null,"since_reply_p95": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -52,7 +60,7 @@ export type Database = {
                   ]
                 },"backlog_now": {
                   Row: {
-                    "account_id": number,"age_p50": number | null,"age_p75": number | null,"age_p90": number | null,"age_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"open": number | null,"pending": number | null,"snoozed": number | null,"team_id": number | null,"team_name": string | null,"unassigned": number | null,"waiting": number | null
+                    "account_id": number,"age_p50": number | null,"age_p75": number | null,"age_p90": number | null,"age_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"open": number | null,"pending": number | null,"snoozed": number | null,"team_id": number | null,"team_name": string | null,"unassigned": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -60,7 +68,7 @@ export type Database = {
                   ]
                 },"channel_breakdown": {
                   Row: {
-                    "account_id": number,"channel": string | null,"conversations": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_waiting_since": string | null,"open_conversations": number | null,"pending_conversations": number | null,"resolved_conversations": number | null,"share": number | null,"snoozed_conversations": number | null,"waiting_conversations": number | null
+                    "account_id": number,"channel": string | null,"conversations": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_waiting_since": string | null,"n_excluded": number | null,"n_included": number | null,"open_conversations": number | null,"pending_conversations": number | null,"resolved_conversations": number | null,"share": number | null,"snoozed_conversations": number | null,"waiting_conversations": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -68,7 +76,7 @@ export type Database = {
                   ]
                 },"channels": {
                   Row: {
-                    "account_id": number | null,"asked": number | null,"channel": string | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                    "account_id": number | null,"asked": number | null,"channel": string | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_resolved": number | null,"n_unresolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -76,7 +84,7 @@ export type Database = {
                   ]
                 },"conversations": {
                   Row: {
-                    "account_id": number,"additional_attributes": Json | null,"agent_wait": number | null,"agent_wait_business": number | null,"agent_work": number | null,"agent_work_business": number | null,"as_of": string | null,"assignee_id": number | null,"assignee_kind": string | null,"assignee_name": string | null,"bot_phase": number | null,"bot_phase_business": number | null,"bot_replies": number | null,"calendar_id": number | null,"channel": string | null,"closed_unreplied": boolean | null,"contact_id": number | null,"contact_name": string | null,"created_at": string | null,"custom_attributes": Json | null,"customer_messages": number | null,"deleted_at": string | null,"display_id": number,"durable": boolean | null,"episodes": number | null,"fcr": boolean | null,"first_reply_author": number | null,"first_reply_created_at": string | null,"flags": (string)[] | null,"frt": number | null,"frt_any": number | null,"frt_any_business": number | null,"frt_business": number | null,"frt_customer": number | null,"frt_customer_business": number | null,"handoff_s": number | null,"handoff_s_business": number | null,"human_replies": number | null,"inbox_id": number | null,"inbox_name": string | null,"labels": (string)[] | null,"last_activity_at": string | null,"last_started_at": string | null,"notes": number | null,"on_hold": number | null,"on_hold_business": number | null,"one_touch": boolean | null,"one_turn": boolean | null,"priority": string | null,"refreshed_at": string | null,"reopens": number | null,"reopens_raw": number | null,"replied": boolean | null,"reply_time": (number)[] | null,"reply_time_business": (number)[] | null,"requester_wait": number | null,"requester_wait_business": number | null,"resolutions": number | null,"resolved_by_id": number | null,"resolved_by_kind": string | null,"snoozed_until": string | null,"started_at": string | null,"status": string | null,"team_id": number | null,"team_name": string | null,"ttr_active": number | null,"ttr_active_business": number | null,"ttr_first": number | null,"ttr_first_business": number | null,"ttr_full": number | null,"ttr_full_business": number | null,"ttr_human": number | null,"ttr_human_business": number | null,"turns": number | null,"unassigned_s": number | null,"unassigned_s_business": number | null,"updated_at": string | null,"wait_current": number | null,"wait_current_business": number | null,"wait_longest": number | null,"wait_longest_business": number | null,"wait_total": number | null,"wait_total_business": number | null,"waiting": boolean | null,"waiting_since": string | null,"zero_touch": boolean | null
+                    "account_id": number,"additional_attributes": Json | null,"agent_wait": number | null,"agent_wait_business": number | null,"agent_work": number | null,"agent_work_business": number | null,"as_of": string | null,"assignee_id": number | null,"assignee_kind": string | null,"assignee_name": string | null,"assignees": number | null,"bot_phase": number | null,"bot_phase_business": number | null,"bot_replies": number | null,"bot_reply_time": (number)[] | null,"bot_reply_time_business": (number)[] | null,"calendar_id": number | null,"channel": string | null,"closed_unreplied": boolean | null,"contact_id": number | null,"contact_name": string | null,"created_at": string | null,"custom_attributes": Json | null,"customer_messages": number | null,"deleted_at": string | null,"display_id": number,"durable": boolean | null,"episodes": number | null,"fcr": boolean | null,"first_assignment_to_resolve": number | null,"first_assignment_to_resolve_business": number | null,"first_reply_author": number | null,"first_reply_created_at": string | null,"flags": (string)[] | null,"frt": number | null,"frt_any": number | null,"frt_any_business": number | null,"frt_business": number | null,"frt_customer": number | null,"frt_customer_business": number | null,"handoff_s": number | null,"handoff_s_business": number | null,"human_replies": number | null,"inbox_id": number | null,"inbox_name": string | null,"labels": (string)[] | null,"last_activity_at": string | null,"last_assignment_to_resolve": number | null,"last_assignment_to_resolve_business": number | null,"last_started_at": string | null,"notes": number | null,"on_hold": number | null,"on_hold_business": number | null,"one_touch": boolean | null,"one_turn": boolean | null,"priority": string | null,"reassignments": number | null,"refreshed_at": string | null,"reopens": number | null,"reopens_raw": number | null,"replied": boolean | null,"reply_time": (number)[] | null,"reply_time_business": (number)[] | null,"requester_wait": number | null,"requester_wait_business": number | null,"resolutions": number | null,"resolved_by_id": number | null,"resolved_by_kind": string | null,"snoozed_until": string | null,"started_at": string | null,"stations": number | null,"status": string | null,"team_id": number | null,"team_name": string | null,"ttr_active": number | null,"ttr_active_business": number | null,"ttr_first": number | null,"ttr_first_business": number | null,"ttr_full": number | null,"ttr_full_business": number | null,"ttr_human": number | null,"ttr_human_business": number | null,"turns": number | null,"unassigned_s": number | null,"unassigned_s_business": number | null,"updated_at": string | null,"wait_current": number | null,"wait_current_business": number | null,"wait_longest": number | null,"wait_longest_business": number | null,"wait_total": number | null,"wait_total_business": number | null,"waiting": boolean | null,"waiting_since": string | null,"zero_touch": boolean | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -92,7 +100,7 @@ export type Database = {
                   ]
                 },"csat_by_month": {
                   Row: {
-                    "account_id": number,"answered": number | null,"author_id": number | null,"author_name": string | null,"csat": number | null,"csat_high": number | null,"csat_low": number | null,"csat_without_neutral": number | null,"delivered": number | null,"improved": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"neutral": number | null,"positive": number | null,"rating_mean": number | null,"rating_sum": number | null,"response_rate": number | null,"time_zone": string | null,"worsened": number | null
+                    "account_id": number,"answered": number | null,"author_id": number | null,"author_name": string | null,"csat": number | null,"csat_high": number | null,"csat_low": number | null,"csat_shrunken": number | null,"csat_without_neutral": number | null,"delivered": number | null,"improved": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"neutral": number | null,"positive": number | null,"rating_mean": number | null,"rating_sum": number | null,"response_rate": number | null,"time_zone": string | null,"worsened": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -124,14 +132,14 @@ export type Database = {
                   ]
                 },"events": {
                   Row: {
-                    "account_id": number,"actor_id": number | null,"actor_kind": string | null,"class": string | null,"display_id": number,"event_id": number,"kind": string,"learnt_at": string,"occurred_at": string,"place": number,"previous": string,"source": string,"source_id": string,"value": string
+                    "account_id": number,"actor_id": number | null,"actor_kind": string | null,"assignee_at_event": string | null,"class": string | null,"display_id": number,"event_id": number,"kind": string,"learnt_at": string,"occurred_at": string,"place": number,"previous": string,"source": string,"source_id": string,"value": string
                   }
                   ComputedFields: never
                   Insert: {
-                           "account_id"?: number | null,"actor_id"?: number | null,"actor_kind"?: string | null,"class"?: string | null,"display_id"?: number | null,"event_id"?: number | null,"kind"?: string | null,"learnt_at"?: string | null,"occurred_at"?: string | null,"place"?: number | null,"previous"?: string | null,"source"?: string | null,"source_id"?: string | null,"value"?: string | null
+                           "account_id"?: number | null,"actor_id"?: number | null,"actor_kind"?: string | null,"assignee_at_event"?: never,"class"?: string | null,"display_id"?: number | null,"event_id"?: number | null,"kind"?: string | null,"learnt_at"?: string | null,"occurred_at"?: string | null,"place"?: number | null,"previous"?: string | null,"source"?: string | null,"source_id"?: string | null,"value"?: string | null
                          }
                         Update: {
-                           "account_id"?: number | null,"actor_id"?: number | null,"actor_kind"?: string | null,"class"?: string | null,"display_id"?: number | null,"event_id"?: number | null,"kind"?: string | null,"learnt_at"?: string | null,"occurred_at"?: string | null,"place"?: number | null,"previous"?: string | null,"source"?: string | null,"source_id"?: string | null,"value"?: string | null
+                           "account_id"?: number | null,"actor_id"?: number | null,"actor_kind"?: string | null,"assignee_at_event"?: never,"class"?: string | null,"display_id"?: number | null,"event_id"?: number | null,"kind"?: string | null,"learnt_at"?: string | null,"occurred_at"?: string | null,"place"?: number | null,"previous"?: string | null,"source"?: string | null,"source_id"?: string | null,"value"?: string | null
                          }
                         Relationships: [
                     
@@ -162,7 +170,7 @@ export type Database = {
                   ]
                 },"inboxes": {
                   Row: {
-                    "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                    "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_resolved": number | null,"n_unresolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -170,7 +178,7 @@ export type Database = {
                   ]
                 },"labels": {
                   Row: {
-                    "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"label": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                    "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"label": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_resolved": number | null,"n_unresolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -194,7 +202,7 @@ export type Database = {
                   ]
                 },"reopen_rates": {
                   Row: {
-                    "account_id": number | null,"day": string | null,"durable": number | null,"durable_rate": number | null,"first_resolved": number | null,"first_resolved_mature": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"reopen_rate": number | null,"reopened": number | null,"reopened_mature": number | null,"resolutions_mature": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null
+                    "account_id": number | null,"day": string | null,"durable": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"first_resolved": number | null,"first_resolved_mature": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"reopen_rate": number | null,"reopen_rate_high": number | null,"reopen_rate_low": number | null,"reopened": number | null,"reopened_mature": number | null,"resolutions_mature": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -218,7 +226,7 @@ export type Database = {
                   ]
                 },"resolution_times": {
                   Row: {
-                    "account_id": number | null,"day": string | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"reopened": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null,"ttr_active_business_p50": number | null,"ttr_active_business_p75": number | null,"ttr_active_business_p90": number | null,"ttr_active_business_p95": number | null,"ttr_active_mean": number | null,"ttr_active_n": number | null,"ttr_active_p50": number | null,"ttr_active_p75": number | null,"ttr_active_p90": number | null,"ttr_active_p95": number | null,"ttr_first_business_p50": number | null,"ttr_first_business_p75": number | null,"ttr_first_business_p90": number | null,"ttr_first_business_p95": number | null,"ttr_first_mean": number | null,"ttr_first_n": number | null,"ttr_first_p50": number | null,"ttr_first_p75": number | null,"ttr_first_p90": number | null,"ttr_first_p95": number | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null,"ttr_human_business_p50": number | null,"ttr_human_business_p75": number | null,"ttr_human_business_p90": number | null,"ttr_human_business_p95": number | null,"ttr_human_mean": number | null,"ttr_human_n": number | null,"ttr_human_p50": number | null,"ttr_human_p75": number | null,"ttr_human_p90": number | null,"ttr_human_p95": number | null
+                    "account_id": number | null,"day": string | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"inbox_id": number | null,"inbox_name": string | null,"n_excluded": number | null,"n_included": number | null,"n_resolved": number | null,"n_unresolved": number | null,"reopened": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null,"ttr_active_business_p50": number | null,"ttr_active_business_p75": number | null,"ttr_active_business_p90": number | null,"ttr_active_business_p95": number | null,"ttr_active_mean": number | null,"ttr_active_n": number | null,"ttr_active_p50": number | null,"ttr_active_p75": number | null,"ttr_active_p90": number | null,"ttr_active_p95": number | null,"ttr_first_business_p50": number | null,"ttr_first_business_p75": number | null,"ttr_first_business_p90": number | null,"ttr_first_business_p95": number | null,"ttr_first_mean": number | null,"ttr_first_n": number | null,"ttr_first_p50": number | null,"ttr_first_p75": number | null,"ttr_first_p90": number | null,"ttr_first_p95": number | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null,"ttr_human_business_p50": number | null,"ttr_human_business_p75": number | null,"ttr_human_business_p90": number | null,"ttr_human_business_p95": number | null,"ttr_human_mean": number | null,"ttr_human_n": number | null,"ttr_human_p50": number | null,"ttr_human_p75": number | null,"ttr_human_p90": number | null,"ttr_human_p95": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -227,6 +235,46 @@ export type Database = {
                 },"response_times": {
                   Row: {
                     "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"day": string | null,"frt_any_business_p50": number | null,"frt_any_business_p75": number | null,"frt_any_business_p90": number | null,"frt_any_business_p95": number | null,"frt_any_mean": number | null,"frt_any_n": number | null,"frt_any_p50": number | null,"frt_any_p75": number | null,"frt_any_p90": number | null,"frt_any_p95": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_customer_business_p50": number | null,"frt_customer_business_p75": number | null,"frt_customer_business_p90": number | null,"frt_customer_business_p95": number | null,"frt_customer_mean": number | null,"frt_customer_n": number | null,"frt_customer_p50": number | null,"frt_customer_p75": number | null,"frt_customer_p90": number | null,"frt_customer_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"response_times_by_stop": {
+                  Row: {
+                    "account_id": number,"asked": number | null,"closed_unreplied": number | null,"day": string | null,"frt_any_business_p50": number | null,"frt_any_business_p75": number | null,"frt_any_business_p90": number | null,"frt_any_business_p95": number | null,"frt_any_mean": number | null,"frt_any_n": number | null,"frt_any_p50": number | null,"frt_any_p75": number | null,"frt_any_p90": number | null,"frt_any_p95": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_customer_business_p50": number | null,"frt_customer_business_p75": number | null,"frt_customer_business_p90": number | null,"frt_customer_business_p95": number | null,"frt_customer_mean": number | null,"frt_customer_n": number | null,"frt_customer_p50": number | null,"frt_customer_p75": number | null,"frt_customer_p90": number | null,"frt_customer_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"inbox_id": number | null,"inbox_name": string | null,"longest_wait": number | null,"n_excluded": number | null,"n_included": number | null,"n_waiting": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"sla_attainment": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"attainment": number | null,"clock": string,"conversation_attainment": number | null,"conversations": number | null,"conversations_met": number | null,"day": string | null,"inbox_id": number | null,"inbox_name": string | null,"n_breached": number | null,"n_closed_unanswered": number | null,"n_excluded": number | null,"n_included": number | null,"n_met": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"team_id": number | null,"time_zone": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"sla_breaches": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"breach_at": string | null,"clock": string,"display_id": number,"due_at": string | null,"elapsed": number | null,"episode": number,"excluded_as": string | null,"found_at": string | null,"held_by": string | null,"inbox_id": number | null,"inbox_name": string | null,"instance": number,"overrun": number | null,"parked_while_waiting": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"started_at": string,"stopped_as": string | null,"stopped_at": string | null,"target_seconds": number,"team_id": number | null,"version": number
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"sla_clocks": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"applied_at": string,"breach_at": string | null,"calendar_id": number | null,"clock": string,"closed_unanswered": boolean | null,"consumed": number | null,"decided_at": string | null,"display_id": number,"due_at": string | null,"elapsed": number | null,"episode": number,"excluded_as": string | null,"inbox_id": number | null,"inbox_name": string | null,"instance": number,"outcome": string | null,"overrun": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"started_at": string,"state": string,"stopped_as": string | null,"stopped_at": string | null,"target_seconds": number,"team_id": number | null,"version": number
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"sla_conversations": {
+                  Row: {
+                    "account_id": number,"decided_at": string | null,"display_id": number,"episode": number,"inbox_id": number | null,"met": boolean | null,"n_breached": number | null,"n_met": number | null,"team_id": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -242,7 +290,7 @@ export type Database = {
                   ]
                 },"teams": {
                   Row: {
-                    "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_open": number | null,"n_resolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
+                    "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_resolved": number | null,"n_unresolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"team_id": number | null,"team_name": string | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -258,7 +306,7 @@ export type Database = {
                   ]
                 },"volume_by_day": {
                   Row: {
-                    "account_id": number | null,"automatic_messages": number | null,"conversations": number | null,"day": string | null,"incoming_messages": number | null,"outgoing_messages": number | null,"private_notes": number | null,"time_zone": string | null
+                    "account_id": number | null,"automatic_messages": number | null,"conversations": number | null,"day": string | null,"incoming_messages": number | null,"n_excluded": number | null,"n_included": number | null,"outgoing_messages": number | null,"private_notes": number | null,"time_zone": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -272,6 +320,14 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"wait_credits": {
+                  Row: {
+                    "account_id": number,"closed_as": string | null,"display_id": number,"ended_at": string | null,"episode": number,"holder": string | null,"is_excluded": boolean | null,"is_running": boolean | null,"number": number,"seconds": number | null,"share": number | null,"started_at": string,"team_id": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 }
           }
           Functions: {
@@ -280,7 +336,7 @@ export type Database = {
                            },
 "metrics_by":
 { Args: { "account_id": number,"by"?: string,"since": string,"until": string }; Returns: {
-              "asked": number,"closed_unreplied": number,"durable": number,"durable_known": number,"durable_rate": number,"frt_business_p50": number,"frt_business_p75": number,"frt_business_p90": number,"frt_business_p95": number,"frt_customer_business_p50": number,"frt_customer_business_p75": number,"frt_customer_business_p90": number,"frt_customer_business_p95": number,"frt_customer_mean": number,"frt_customer_n": number,"frt_customer_p50": number,"frt_customer_p75": number,"frt_customer_p90": number,"frt_customer_p95": number,"frt_mean": number,"frt_n": number,"frt_p50": number,"frt_p75": number,"frt_p90": number,"frt_p95": number,"group_key": string,"longest_wait": number,"n_excluded": number,"n_included": number,"n_open": number,"n_resolved": number,"n_waiting": number,"reopened": number,"replied": number,"reply_time_business_p50": number,"reply_time_business_p75": number,"reply_time_business_p90": number,"reply_time_business_p95": number,"reply_time_mean": number,"reply_time_n": number,"reply_time_p50": number,"reply_time_p75": number,"reply_time_p90": number,"reply_time_p95": number,"response_rate": number,"ttr_first_business_p50": number,"ttr_first_business_p75": number,"ttr_first_business_p90": number,"ttr_first_business_p95": number,"ttr_first_mean": number,"ttr_first_n": number,"ttr_first_p50": number,"ttr_first_p75": number,"ttr_first_p90": number,"ttr_first_p95": number,"ttr_full_business_p50": number,"ttr_full_business_p75": number,"ttr_full_business_p90": number,"ttr_full_business_p95": number,"ttr_full_mean": number,"ttr_full_n": number,"ttr_full_p50": number,"ttr_full_p75": number,"ttr_full_p90": number,"ttr_full_p95": number
+              "asked": number,"closed_unreplied": number,"durable": number,"durable_known": number,"durable_rate": number,"durable_rate_high": number,"durable_rate_low": number,"frt_business_p50": number,"frt_business_p75": number,"frt_business_p90": number,"frt_business_p95": number,"frt_customer_business_p50": number,"frt_customer_business_p75": number,"frt_customer_business_p90": number,"frt_customer_business_p95": number,"frt_customer_mean": number,"frt_customer_n": number,"frt_customer_p50": number,"frt_customer_p75": number,"frt_customer_p90": number,"frt_customer_p95": number,"frt_mean": number,"frt_n": number,"frt_p50": number,"frt_p75": number,"frt_p90": number,"frt_p95": number,"group_key": string,"longest_wait": number,"n_excluded": number,"n_included": number,"n_resolved": number,"n_unresolved": number,"n_waiting": number,"reopened": number,"replied": number,"reply_time_business_p50": number,"reply_time_business_p75": number,"reply_time_business_p90": number,"reply_time_business_p95": number,"reply_time_mean": number,"reply_time_n": number,"reply_time_p50": number,"reply_time_p75": number,"reply_time_p90": number,"reply_time_p95": number,"response_rate": number,"ttr_first_business_p50": number,"ttr_first_business_p75": number,"ttr_first_business_p90": number,"ttr_first_business_p95": number,"ttr_first_mean": number,"ttr_first_n": number,"ttr_first_p50": number,"ttr_first_p75": number,"ttr_first_p90": number,"ttr_first_p95": number,"ttr_full_business_p50": number,"ttr_full_business_p75": number,"ttr_full_business_p90": number,"ttr_full_business_p95": number,"ttr_full_mean": number,"ttr_full_n": number,"ttr_full_p50": number,"ttr_full_p75": number,"ttr_full_p90": number,"ttr_full_p95": number
             }[]
                            },
 "wilson_lower":
@@ -387,12 +443,88 @@ export type Database = {
                         Relationships: [
                     
                   ]
+                },"notification_deliveries": {
+                  Row: {
+                    "account_id": number,"attempts": number,"created_at": string,"delivery_id": number,"endpoint_id": number,"last_status": number | null,"message_id": string | null,"next_attempt_at": string,"notification_id": number,"problem": string | null,"round": number,"settled_at": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"attempts"?: number | null,"created_at"?: string | null,"delivery_id"?: number | null,"endpoint_id"?: number | null,"last_status"?: number | null,"message_id"?: string | null,"next_attempt_at"?: string | null,"notification_id"?: number | null,"problem"?: string | null,"round"?: number | null,"settled_at"?: string | null,"state"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"attempts"?: number | null,"created_at"?: string | null,"delivery_id"?: number | null,"endpoint_id"?: number | null,"last_status"?: number | null,"message_id"?: string | null,"next_attempt_at"?: string | null,"notification_id"?: number | null,"problem"?: string | null,"round"?: number | null,"settled_at"?: string | null,"state"?: string | null
+                         }
+                        Relationships: [
+                    {
+      foreignKeyName: "notification_deliveries_endpoint_fkey"
+      columns: ["account_id","endpoint_id"]
+isOneToOne: false
+      referencedRelation: "notification_endpoints"
+      referencedColumns: ["account_id","endpoint_id"]
+    },{
+      foreignKeyName: "notification_deliveries_notification_fkey"
+      columns: ["account_id","notification_id"]
+isOneToOne: false
+      referencedRelation: "notifications"
+      referencedColumns: ["account_id","notification_id"]
+    }
+                  ]
+                },"notification_endpoints": {
+                  Row: {
+                    "account_id": number,"created_at": string,"critical_at_once": boolean,"digest_minutes": number,"endpoint_id": number,"escalate_after_seconds": number | null,"escalate_times": number | null,"failures": number,"format": string,"hint": string | null,"is_escalation": boolean | null,"kinds": (string)[] | null,"last_success_at": string | null,"minimum_severity": "info"|"warning"|"critical","name": string,"origin": string,"pending": number | null,"problem": string | null,"problem_at": string | null,"quiet_end_minute": number | null,"quiet_start_minute": number | null,"retry_at": string | null,"state": string,"time_zone": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"created_at"?: string | null,"critical_at_once"?: boolean | null,"digest_minutes"?: number | null,"endpoint_id"?: number | null,"escalate_after_seconds"?: number | null,"escalate_times"?: number | null,"failures"?: number | null,"format"?: string | null,"hint"?: string | null,"is_escalation"?: never,"kinds"?: (string)[] | null,"last_success_at"?: string | null,"minimum_severity"?: "info"|"warning"|"critical" | null,"name"?: string | null,"origin"?: string | null,"pending"?: never,"problem"?: string | null,"problem_at"?: string | null,"quiet_end_minute"?: number | null,"quiet_start_minute"?: number | null,"retry_at"?: string | null,"state"?: string | null,"time_zone"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"created_at"?: string | null,"critical_at_once"?: boolean | null,"digest_minutes"?: number | null,"endpoint_id"?: number | null,"escalate_after_seconds"?: number | null,"escalate_times"?: number | null,"failures"?: number | null,"format"?: string | null,"hint"?: string | null,"is_escalation"?: never,"kinds"?: (string)[] | null,"last_success_at"?: string | null,"minimum_severity"?: "info"|"warning"|"critical" | null,"name"?: string | null,"origin"?: string | null,"pending"?: never,"problem"?: string | null,"problem_at"?: string | null,"quiet_end_minute"?: number | null,"quiet_start_minute"?: number | null,"retry_at"?: string | null,"state"?: string | null,"time_zone"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"notifications": {
+                  Row: {
+                    "account_id": number,"acknowledged_at": string | null,"acknowledged_by": string | null,"body": NonNullable<Json>,"created_at": string,"dedupe_key": string,"kind": string,"next_escalation_at": string | null,"notification_id": number,"severity": "info"|"warning"|"critical","state": string,"title": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"body"?: Json | null,"created_at"?: string | null,"dedupe_key"?: string | null,"kind"?: string | null,"next_escalation_at"?: string | null,"notification_id"?: number | null,"severity"?: "info"|"warning"|"critical" | null,"state"?: string | null,"title"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"body"?: Json | null,"created_at"?: string | null,"dedupe_key"?: string | null,"kind"?: string | null,"next_escalation_at"?: string | null,"notification_id"?: number | null,"severity"?: "info"|"warning"|"critical" | null,"state"?: string | null,"title"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
                 },"settings": {
                   Row: {
                     "account_id": number,"changed_at": string | null,"changed_by": string | null,"description": string,"is_default": boolean | null,"name": string,"value": Json | null
                   }
                   ComputedFields: never
                   Relationships: [
+                    
+                  ]
+                },"sla_board": {
+                  Row: {
+                    "account_id": number,"as_of": string | null,"breached_open": number | null,"due_in_15_minutes": number | null,"next_due_at": string | null,"paused": number | null,"running": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"sla_policies": {
+                  Row: {
+                    "account_id": number,"changed_at": string,"changed_by": string,"conditions": NonNullable<Json>,"name": string,"place": number,"policy_id": number,"targets": NonNullable<Json>,"valid_from": string | null,"valid_until": string | null,"version": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"changed_at"?: string | null,"changed_by"?: string | null,"conditions"?: Json | null,"name"?: string | null,"place"?: number | null,"policy_id"?: number | null,"targets"?: Json | null,"valid_from"?: never,"valid_until"?: string | null,"version"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"changed_at"?: string | null,"changed_by"?: string | null,"conditions"?: Json | null,"name"?: string | null,"place"?: number | null,"policy_id"?: number | null,"targets"?: Json | null,"valid_from"?: never,"valid_until"?: string | null,"version"?: number | null
+                         }
+                        Relationships: [
                     
                   ]
                 },"sync_differences": {
@@ -414,7 +546,18 @@ export type Database = {
                 }
           }
           Functions: {
-            "connect_foreign":
+            "acknowledge_notification":
+{ Args: { "account_id": number,"notification_id": number }; Returns: boolean
+                           },
+"add_default_sla_policy":
+{ Args: { "account_id": number }; Returns: number
+                           },
+"add_notification_endpoint":
+{ Args: { "account_id": number,"critical_at_once"?: boolean,"digest_minutes"?: number,"escalate_after_seconds"?: number,"escalate_times"?: number,"format": string,"kinds"?: (string)[],"minimum_severity"?: "info"|"warning"|"critical","name": string,"quiet_end_minute"?: number,"quiet_start_minute"?: number,"time_zone"?: string,"url": string }; Returns: {
+              "endpoint_id": number,"signing_secret": string
+            }[]
+                           },
+"connect_foreign":
 { Args: { "account_id": number,"secret_name"?: string }; Returns: string
                            },
 "delete_calendar":
@@ -434,6 +577,11 @@ export type Database = {
 "explain_metric":
 { Args: { "account_id": number,"as_of"?: string,"display_id": number,"learnt_by"?: string,"metric": string }; Returns: {
               "calendar_seconds_clipped": number,"closed_by": Json,"counted": boolean,"counted_in_conversation": boolean,"ended_at": string,"episode": number,"opened_by": Json,"part": number,"rule": string,"seconds": number,"seconds_business": number,"sign": number,"started_at": string,"version": number,"what": string,"why": string
+            }[]
+                           },
+"explain_sla":
+{ Args: { "account_id": number,"as_of"?: string,"display_id": number }; Returns: {
+              "applied_at": string,"applied_until": string,"calendar_id": number,"clock": string,"closed_by": number,"counted": boolean,"due_at": string,"ended_at": string,"episode": number,"instance": number,"opened_by": number,"part": number,"policy_id": number,"policy_name": string,"seconds": number,"started_at": string,"state": string,"target_seconds": number,"version": number,"why": string
             }[]
                            },
 "merge_conversations":
@@ -457,6 +605,9 @@ export type Database = {
               "outcome": string
             }[]
                            },
+"remove_notification_endpoint":
+{ Args: { "account_id": number,"endpoint_id": number }; Returns: undefined
+                           },
 "replay_deliveries":
 { Args: { "account_id": number,"outcomes"?: (string)[],"since"?: string,"until"?: string }; Returns: {
               "deliveries": number,"outcome": string
@@ -465,8 +616,14 @@ export type Database = {
 "resume_sync":
 { Args: { "account_id": number,"door": string }; Returns: undefined
                            },
+"retire_sla_policy":
+{ Args: { "account_id": number,"policy_id": number }; Returns: undefined
+                           },
 "save_calendar":
 { Args: { "account_id": number,"calendar_id"?: number,"exceptions"?: Json,"name": string,"time_zone": string,"valid_from"?: string,"weekly": Json }; Returns: number
+                           },
+"save_sla_policy":
+{ Args: { "account_id": number,"conditions": Json,"name": string,"place"?: number,"policy_id"?: number,"targets": Json,"valid_from"?: string }; Returns: number
                            },
 "set_database_source":
 { Args: { "account_id": number,"source_schema": string }; Returns: string
@@ -477,6 +634,9 @@ export type Database = {
 "set_member":
 { Args: { "account_id": number,"role": "viewer"|"operator"|"approver"|"admin","user_id": string }; Returns: undefined
                            },
+"set_notification_endpoint_state":
+{ Args: { "account_id": number,"endpoint_id": number,"state": string }; Returns: undefined
+                           },
 "set_rest_source":
 { Args: { "account_id": number,"base_url": string }; Returns: string
                            },
@@ -485,6 +645,27 @@ export type Database = {
                            },
 "set_sync_token":
 { Args: { "account_id": number,"token": string }; Returns: undefined
+                           },
+"simulate_sla":
+{ Args: { "account_id": number,"policies": Json,"since": string,"until": string }; Returns: {
+              "breached_after": number,"breached_before": number,"clock": string,"decided_after": number,"decided_before": number,"newly_breached": (number)[],"no_longer_breached": (number)[]
+            }[]
+                           },
+"sla_at_risk":
+{ Args: { "account_id": number,"as_of"?: string,"most"?: number }; Returns: {
+              "breach_at": string,"breach_probability": number,"class": string,"clock": string,"consumed": number,"display_id": number,"due_at": string,"elapsed": number,"episode": number,"holder": string,"if_resumed_due_at": string,"inbox_id": number,"instance": number,"policy_id": number,"priority": string,"remaining": number,"started_at": string,"target_seconds": number,"team_id": number
+            }[]
+                           },
+"sla_clocks_at":
+{ Args: { "account_id": number,"as_of"?: string,"display_ids"?: (number)[] }; Returns: unknown[]
+                          SetofOptions: {
+        from: "*"
+        to: "clocks"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"test_notification":
+{ Args: { "account_id": number,"endpoint_id": number }; Returns: number
                            },
 "unmerge_conversation":
 { Args: { "account_id": number,"child": number }; Returns: undefined
