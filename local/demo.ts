@@ -1,9 +1,10 @@
 // The Chatwoot of npm start: a day of support played in it, its webhooks sent with losses on purpose, and the sync that
 // finds what was lost.
 import { Client } from "pg";
-import { loadScenarios } from "./chatwoot/scenarios.ts";
-import { playDay } from "./chatwoot/day.ts";
+import { lastHourFolder, loadScenarios } from "./chatwoot/scenarios.ts";
+import { playDay, playFrom } from "./chatwoot/day.ts";
 import { type Chatwoot, startChatwoot } from "./chatwoot/server.ts";
+import type { Receiver } from "./receiver.ts";
 import type { Settings } from "./settings.ts";
 import { DEMO, type Stack } from "./stack.ts";
 
@@ -13,8 +14,30 @@ const LOSSES = { drop: 0.1, duplicate: 0.05, seed: 20 };
 /** The database of the Chatwoot, beside the one of the stack. */
 const DATABASE = "chatwoot";
 
+/** The endpoint that notifications go to. It is added anew at each start: the receiver's port is, and so is the secret. */
+const ENDPOINT = "npm start";
+
+/** Stricter than the default policy that supabase/seed.sql brings, for what may hurt somebody. */
+const SAFETY = {
+  name: "Safety",
+  conditions: [{ attribute: "label", operator: "in", values: ["safety", "injury"] }],
+  targets: {
+    first_response: { seconds: 600, hours: "24x7" },
+    next_response: { seconds: 1800, hours: "24x7" },
+    periodic_update: { seconds: 3600, hours: "24x7" },
+    resolution: { seconds: 28_800, hours: "24x7", pauses: ["snoozed"] },
+  },
+};
+
+export interface DemoOptions {
+  /** Where notifications are to go. */
+  receiver: Receiver;
+  /** Told of each step, one line each. */
+  say: (line: string) => void;
+}
+
 /** Starts the Chatwoot of the demo, tells it of the webhook and the stack of it, and on the first run plays a day. */
-export async function startDemo(stack: Stack, settings: Settings, say: (line: string) => void): Promise<Chatwoot> {
+export async function startDemo(stack: Stack, settings: Settings, { receiver, say }: DemoOptions): Promise<Chatwoot> {
   const admin = new Client({ connectionString: stack.postgres.adminUrl });
   await admin.connect();
   try {
@@ -33,6 +56,7 @@ export async function startDemo(stack: Stack, settings: Settings, say: (line: st
       "select exists (select from sync.sources where account_id = $1) as is_played",
       [DEMO.accountId],
     );
+    await connectReceiver(client, receiver);
     if (is_played) say("The demo day is here from an earlier start.");
     else await playFirstDay({ stack, chatwoot, client, say });
     return chatwoot;
@@ -42,6 +66,22 @@ export async function startDemo(stack: Stack, settings: Settings, say: (line: st
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+// Before anything happens, since an endpoint is told of nothing that was before it.
+async function connectReceiver(client: Client, receiver: Receiver): Promise<void> {
+  // The receiver and the Chatwoot are on this machine.
+  await client.query("select ops.set_setting($1, 'sync_private_hosts', 'true')", [DEMO.accountId]);
+  await client.query(
+    `select api.remove_notification_endpoint(account_id, endpoint_id)
+    from api.notification_endpoints where account_id = $1 and name = $2`,
+    [DEMO.accountId, ENDPOINT],
+  );
+  const { rows: [{ signing_secret }] } = await client.query(
+    "select signing_secret from api.add_notification_endpoint($1, $2, $3, 'standard', array['sla.*'])",
+    [DEMO.accountId, ENDPOINT, receiver.url],
+  );
+  receiver.expectSignature(signing_secret);
 }
 
 /** The administrator's access token of the demo's Chatwoot; null where there is none. */
@@ -77,8 +117,19 @@ async function playFirstDay({ stack, chatwoot, client, say }: FirstDay): Promise
     secret: stack.info.demo.webhook_secret,
   });
   const date = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
-  say(`… playing ${date} in a Chatwoot of its own`);
-  const { events } = playDay({ date, scenarios: await loadScenarios(), seed: 20, installation: chatwoot.installation });
+  // Since ever, so that the day before is measured by it as well.
+  await client.query(
+    "select api.save_sla_policy($1, $2, $3, $4, place => 100, valid_from => '-infinity')",
+    [DEMO.accountId, SAFETY.name, JSON.stringify(SAFETY.conditions), SAFETY.targets],
+  );
+  say(`… playing ${date} and the last hour in a Chatwoot of its own`);
+  const { installation } = chatwoot;
+  const { events } = playDay({ date, scenarios: await loadScenarios(), seed: 20, installation });
+  events.push(...playFrom(new Date(Date.now() - 3_600_000), {
+    scenarios: await loadScenarios(lastHourFolder),
+    seed: 20,
+    installation,
+  }));
   const began = performance.now();
   await chatwoot.dispatch(events);
   await chatwoot.drain();
@@ -97,7 +148,6 @@ async function playFirstDay({ stack, chatwoot, client, say }: FirstDay): Promise
 // As an operator would: the setting, the token, the address; then cron does the rest, and here is not waited for.
 async function recover({ chatwoot, client, say }: FirstDay): Promise<void> {
   const account = [DEMO.accountId];
-  await client.query("select ops.set_setting($1, 'sync_private_hosts', 'true')", account);
   // The Chatwoot is this machine's own, so there is nobody to be considerate of.
   await client.query("select ops.set_setting($1, 'sync_requests_per_minute', '2000')", account);
   await client.query("select api.set_sync_token($1, $2)", [DEMO.accountId, chatwoot.token]);
@@ -134,8 +184,10 @@ async function recover({ chatwoot, client, say }: FirstDay): Promise<void> {
       `were behind.`,
   );
   say(`Compared with that Chatwoot, every fact its API shows of ${await prove(client)}.`);
-  // Cron would do it within the minute.
+  // Cron would do all of it within the minute: count, find what came due, send.
   await client.query("call ledger.tick()");
+  await client.query("call sla.tick()");
+  await client.query("call ops.deliver_notifications()");
 }
 
 // The proof, as anybody may ask for it; cron would go on with it, and here it is called instead.

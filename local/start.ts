@@ -3,6 +3,7 @@ import { Client } from "pg";
 import type { Chatwoot } from "./chatwoot/server.ts";
 import { startDemo } from "./demo.ts";
 import { printTable } from "./print.ts";
+import { type News, type Receiver, startReceiver } from "./receiver.ts";
 import { readSettings, UserError } from "./settings.ts";
 import { type Stack, startStack } from "./stack.ts";
 
@@ -39,6 +40,36 @@ cross join api.explain_metric(1, chosen.display_id, 'frt') as told order by told
       "conversations?select=display_id,frt,reply_time,ttr_full&account_id=eq.1&frt=not.is.null&order=frt.desc&limit=5",
   },
   {
+    title: "Service levels, this second",
+    sql: `select running, paused, breached_open, due_in_15_minutes,
+  to_char(next_due_at, 'YYYY-MM-DD HH24:MI:SS') as next_due_at, to_char(as_of, 'YYYY-MM-DD HH24:MI:SS') as as_of
+from api.sla_board where account_id = 1`,
+    rest: "sla_board?account_id=eq.1",
+  },
+  {
+    title: "Late, due next and paused (of each the two nearest to now)",
+    sql: `select nearest.display_id as id, nearest.clock, nearest.class, nearest.priority, policies.name as policy,
+  nearest.target_seconds as target, to_char(nearest.due_at, 'YYYY-MM-DD HH24:MI:SS') as due_at,
+  to_char(nearest.breach_at, 'YYYY-MM-DD HH24:MI:SS') as breach_at, round(nearest.consumed::numeric, 2) as consumed,
+  to_char(nearest.if_resumed_due_at, 'YYYY-MM-DD HH24:MI:SS') as if_resumed_due_at
+from (
+  select *, row_number() over (partition by class order by abs(extract(epoch from coalesce(due_at, if_resumed_due_at) - now())))
+    as place
+  from api.sla_at_risk(1)
+) as nearest
+join api.sla_policies as policies on policies.account_id = 1 and policies.policy_id = nearest.policy_id
+  and policies.valid_until is null
+where nearest.place <= 2 order by nearest.due_at nulls last, nearest.display_id`,
+    rest: "sla_board?account_id=eq.1",
+  },
+  {
+    title: "Breaches, found without an event (the newest)",
+    sql: `select display_id as id, clock, policy_name as policy, to_char(due_at, 'YYYY-MM-DD HH24:MI:SS') as due_at,
+  to_char(breach_at, 'YYYY-MM-DD HH24:MI:SS') as breach_at, held_by, stopped_as, round(overrun) as overrun
+from analytics.sla_breaches where account_id = 1 order by breach_at desc limit 4`,
+    rest: "sla_breaches?select=display_id,clock,due_at,breach_at&account_id=eq.1&order=breach_at.desc&limit=4",
+  },
+  {
     title: "How the webhooks arrived",
     sql: `select outcome, deliveries, redeliveries, conflicts, round(lag_seconds_p95::numeric, 1) as lag_seconds_p95,
   most_frequent_reason from analytics.inbox_health where account_id = 1 order by deliveries desc`,
@@ -56,6 +87,7 @@ async function main(): Promise<void> {
   const settings = readSettings(process.env);
   let stack: Stack | null = null;
   let chatwoot: Chatwoot | null = null;
+  let receiver: Receiver | null = null;
   let isStopping = false;
   const stop = async (code: number) => {
     if (isStopping) return;
@@ -63,6 +95,7 @@ async function main(): Promise<void> {
     console.log("\nStopping …");
     await chatwoot?.stop();
     await stack?.stop();
+    await receiver?.stop();
     process.exit(code);
   };
   // Before the start, so that Ctrl-C in the middle of it leaves nothing behind either.
@@ -80,14 +113,17 @@ async function main(): Promise<void> {
   }
   const client = new Client({ connectionString: stack.postgres.url });
   try {
-    chatwoot = await startDemo(stack, settings, (line) => console.log(line));
+    receiver = await startReceiver();
+    chatwoot = await startDemo(stack, settings, { receiver, say: (line) => console.log(line) });
     await client.connect();
     await showDay(stack, client);
+    showNews(receiver);
   } catch (error) {
     // Ctrl-C in the middle of the day takes the database away from under it, which is no failure.
     if (isStopping) return;
     await chatwoot?.stop();
     await stack.stop();
+    await receiver?.stop();
     throw error;
   } finally {
     await client.end().catch(() => {});
@@ -111,6 +147,19 @@ async function showDay(stack: Stack, client: Client): Promise<void> {
     `  curl "${stack.info.api_url}/rest/v1/${first.rest}" -H "Accept-Profile: analytics" \\\n` +
       `    -H "apikey: $PUBLISHABLE_KEY" -H "Authorization: Bearer $ACCESS_TOKEN"`,
   );
+}
+
+// What came is shown in short, what comes is shown as it comes.
+function showNews(receiver: Receiver): void {
+  const line = ({ at, kind, title }: News) => `  ${at.slice(11, 19)}  ${kind.padEnd(11)}  ${title}`;
+  const newest = receiver.received.slice(-4);
+  const count = receiver.received.length;
+  console.log(
+    `\nA receiver at ${receiver.url} got ${count} notification${count === 1 ? "" : "s"}, each signed` +
+      (count > newest.length ? `; the newest ${newest.length}:` : count > 0 ? ":" : "."),
+  );
+  for (const news of newest) console.log(line(news));
+  receiver.follow((news) => console.log(line(news)));
 }
 
 main().catch((error) => {

@@ -55,6 +55,20 @@ export function playDay(options: DayOptions): Day {
   };
 }
 
+/** Scenarios in an installation that has its day behind it, all of them beginning at one instant. */
+export function playFrom(
+  begin: Date,
+  { scenarios, seed, installation }: { scenarios: readonly Scenario[]; seed: number; installation: Installation },
+): ChatwootEvent[] {
+  const random = createRandom(seed);
+  const agenda = scenarios.flatMap((scenario) => {
+    const { play } = createCast(scenario, { installation, random });
+    return scenario.steps.map((step) => ({ step, play }));
+  });
+  agenda.sort((one, other) => one.step.at - other.step.at);
+  return agenda.flatMap(({ step, play }) => play(new Date(begin.getTime() + step.at * 60_000), step));
+}
+
 function beginning(scenario: Scenario, random: Random): number {
   if (scenario.starts !== undefined) {
     const [hours, minutes] = scenario.starts.split(":").map(Number);

@@ -120,6 +120,9 @@ export type Scenario = z.infer<typeof Scenario>;
 
 export const scenarioFolder = fileURLToPath(new URL("../../tests/scenarios", import.meta.url));
 
+/** What happens in the last hour before the demo is shown; minute 60 of these is now. */
+export const lastHourFolder = join(scenarioFolder, "last_hour");
+
 /** Reads every scenario of a folder; throws UserError with each fault, its file and its place. */
 export async function loadScenarios(folder: string = scenarioFolder): Promise<Scenario[]> {
   const files = (await readdir(folder)).filter((name) => name.endsWith(".json")).sort();

@@ -121,12 +121,13 @@ begin
       when v_endpoint.format = 'slack' then 1000
       else 100 end;
     update ops.notification_deliveries as existing set message_id = claim_message.message_id
-    where existing.account_id = v_endpoint.account_id and existing.delivery_id in (
+    -- An array, since a subquery might be run again for each row, where the table was small when it was planned.
+    where existing.account_id = v_endpoint.account_id and existing.delivery_id = any (array(
       select deliveries.delivery_id from ops.notification_deliveries as deliveries
       where deliveries.account_id = v_endpoint.account_id and deliveries.endpoint_id = v_endpoint.endpoint_id
         and deliveries.state = 'pending' and deliveries.next_attempt_at <= claim_message.as_of
         and (deliveries.is_urgent or not v_is_quiet) and deliveries.message_id is null
-      order by deliveries.next_attempt_at, deliveries.delivery_id limit v_size);
+      order by deliveries.next_attempt_at, deliveries.delivery_id limit v_size));
   end if;
   update ops.notification_deliveries as existing set attempts = least(existing.attempts + 1, 12)
   where existing.account_id = v_endpoint.account_id and existing.endpoint_id = v_endpoint.endpoint_id

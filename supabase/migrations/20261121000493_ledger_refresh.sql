@@ -46,6 +46,7 @@ create function ledger.state_facts(asked ledger.queue[]) returns ledger.events[]
 -- 3. a snapshot: surely so at its instant, so what differs from before changed then at the latest. It gives way to a
 --    change of the same field in its millisecond.
 -- All of them come at or after what they tell, so of several that say the same the earliest is the nearest.
+-- Two resolves in a row tell of an opening in between, which then nothing else does.
 language plpgsql stable security invoker set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
@@ -57,10 +58,13 @@ begin
         on mirrored.account_id = asked.account_id and mirrored.display_id = asked.display_id
       where asked.states_since is not null and mirrored.created_at is not null
     ), lines as materialized (
-      select told.account_id, told.display_id, told.created_at, told.at, told.value, told.source, told.source_id
+      select told.account_id, told.display_id, told.created_at, told.at, told.value, told.source, told.source_id,
+        -- No other line just before that it could be a second word of.
+        coalesce(told.last_at, '-infinity') < told.at - interval '1 minute' as is_lone
       from (
         select lines.*, count(*) over (partition by lines.account_id, lines.display_id, lines.source, lines.value
-          order by lines.at range between interval '1 minute' preceding and current row) as lines
+          order by lines.at range between interval '1 minute' preceding and current row) as lines,
+          lag(lines.at) over (partition by lines.account_id, lines.display_id order by lines.at, lines.source) as last_at
         from (
           select ranges.account_id, ranges.display_id, ranges.created_at, ranges.since, reports.event_ended_at as at,
             case reports.name when 'conversation_resolved' then 'resolved' else 'open' end as value,
@@ -123,19 +127,19 @@ begin
         exists (select from ledger.changes as others where others.account_id = changes.account_id
           and others.display_id = changes.display_id and others.field = changes.field
           and others.changed_at = changes.changed_at and others.value = changes.previous
-          and others.fingerprint <> changes.fingerprint) as is_later
+          and others.fingerprint <> changes.fingerprint) as is_later, false as is_lone, null::timestamptz as held_since
       from ranges
       join ledger.changes on changes.account_id = ranges.account_id and changes.display_id = ranges.display_id
         and changes.changed_at >= ranges.since
       union all
       select lines.account_id, lines.display_id, lines.created_at, 'status', lines.at, 2, null, lines.value, lines.source,
-        lines.source_id, false
+        lines.source_id, false, lines.is_lone, null
       from lines
       union all
       select seen.account_id, seen.display_id, seen.created_at, fields.field,
         -- What differs without a later updated_at changed in silence: known no sooner than it was read.
         case when seen.is_silent and isfinite(seen.seen_at) then seen.seen_at else seen.changed_at end, 3,
-        null, fields.value, 'snapshot', to_char(seen.changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), false
+        null, fields.value, 'snapshot', to_char(seen.changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), false, false, null
       from seen
       cross join lateral (values ('status', seen.status), ('assignee', seen.assignee), ('team', seen.team),
         ('priority', seen.priority), ('labels', seen.labels)) as fields (field, value)
@@ -146,11 +150,12 @@ begin
       union all
       -- What held before the range; null for a whole history, whose begin is worked out below.
       select ranges.account_id, ranges.display_id, ranges.created_at, fields.field, '-infinity', 0, null, case when isfinite(ranges.since)
-        then coalesce(before.value, case fields.field when 'labels' then '[]' else '' end) end, 'conversation', '', false
+        then coalesce(before.value, case fields.field when 'labels' then '[]' else '' end) end, 'conversation', '', false,
+        false, coalesce(before.occurred_at, ranges.created_at)
       from ranges
       cross join (values ('status'), ('assignee'), ('team'), ('priority'), ('labels')) as fields (field)
       left join lateral (
-        select events.value from ledger.events
+        select events.value, events.occurred_at from ledger.events
         where isfinite(ranges.since) and events.display_id = ranges.display_id and events.account_id = ranges.account_id
           and events.unlearnt_at is null and events.occurred_at < ranges.since and events.kind <> 'message'
           and (events.kind = fields.field or (fields.field = 'status' and events.kind = 'created'))
@@ -158,7 +163,7 @@ begin
       ) as before on true
     ), begun as (
       select told.account_id, told.display_id, told.field, told.at, told.trust, told.is_later, told.previous, told.source,
-        told.source_id, case when told.value is not null then told.value
+        told.source_id, told.is_lone, told.held_since, case when told.value is not null then told.value
           when told.next_previous is not null then told.next_previous
           when told.next_trust = 3 and told.next_at <= told.created_at + interval '5 seconds' then told.next_value
           when told.field = 'labels' then '[]'
@@ -186,6 +191,27 @@ begin
       from begun
       window in_order as (partition by begun.account_id, begun.display_id, begun.field
         order by begun.at, begun.trust, begun.is_later, begun.value)
+    ), reopened as (
+      -- Resolved twice, it was opened in between, though Chatwoot lost the opening: a customer's message opens what is
+      -- resolved; else all that is known is that it was before the second time.
+      select again.account_id, again.display_id, again.field, again.at, again.number, again.source, again.source_id,
+        opening.created_at as opened_at, opening.message_id
+      from (
+        select chained.*, max(case when chained.trust = 0 then chained.held_since
+          when chained.value <> chained.before or (chained.is_lone and chained.value = 'resolved') then chained.at end)
+          over (partition by chained.account_id, chained.display_id order by chained.at, chained.trust, chained.is_later,
+            chained.value rows between unbounded preceding and 1 preceding) as resolved_at
+        from chained where chained.field = 'status'
+      ) as again
+      left join lateral (
+        select messages.created_at, messages.message_id from chatwoot.messages
+        where messages.conversation_display_id = again.display_id and messages.account_id = again.account_id
+          and messages.message_type = 'incoming' and messages.private is not true
+          and messages.created_at > again.resolved_at and messages.created_at < again.at
+        order by messages.created_at, messages.message_id limit 1
+      ) as opening on true
+      where again.trust = 2 and again.is_lone and again.value = 'resolved' and again.before = 'resolved'
+        and again.resolved_at < again.at - interval '1 minute'
     )
     select row(facts.account_id, null, facts.display_id, facts.kind, facts.occurred_at, facts.place, null, facts.value,
       facts.previous, null, null, facts.source, facts.source_id, null, null)::ledger.events
@@ -203,6 +229,16 @@ begin
       select chained.account_id, chained.display_id, chained.field, chained.at, 2 * chained.number + 1, chained.value,
         coalesce(chained.previous, chained.before), chained.source, chained.source_id
       from chained where chained.trust > 0 and chained.value <> coalesce(chained.previous, chained.before)
+      union all
+      select reopened.account_id, reopened.display_id, reopened.field, coalesce(reopened.opened_at, reopened.at),
+        case when reopened.opened_at is null then 2 * reopened.number else 1 end, 'open', 'resolved',
+        case when reopened.opened_at is null then reopened.source else 'message' end,
+        coalesce(reopened.message_id::text, reopened.source_id)
+      from reopened
+      union all
+      select reopened.account_id, reopened.display_id, reopened.field, reopened.at, 2 * reopened.number + 1, 'resolved', 'open',
+        reopened.source, reopened.source_id
+      from reopened
     ) as facts
   );
 end

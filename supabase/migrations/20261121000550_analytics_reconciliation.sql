@@ -41,6 +41,13 @@ from (
       when abs(ours.seconds - theirs.value) < 1 then 'whole seconds: Chatwoot cuts fractions'
       when theirs.name in ('conversation_resolved', 'conversation_bot_resolved') then case
         when ours.seconds is null and episodes.episode is null then 'nothing written: a resolve before the first message ends nothing'
+        when ours.seconds is null and 'resolved' = (
+          select before.value from ledger.events as before
+          where before.display_id = theirs.conversation_display_id and before.account_id = theirs.account_id
+            and before.kind in ('created', 'status') and before.unlearnt_at is null
+            and before.occurred_at <= theirs.event_ended_at
+          order by before.occurred_at desc, before.kind = 'status' desc, before.place desc limit 1)
+          then 'reopened unseen: Chatwoot has no row of the opening before, so to us it was resolved already'
         when ours.seconds is null then 'unexplained'
         when episodes.episode > 1 then 'reopen counted from creation: ours from the begin of the episode'
         when theirs.event_started_at < ours.started_at then 'counted from creation: ours from the first message'

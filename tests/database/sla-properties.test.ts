@@ -1,5 +1,6 @@
 // SLA clocks as the database works them out and as it stores them, against the reference: every fixture, and random
 // conversations under random policies, as of many instants.
+import { writeFileSync } from "node:fs";
 import fc from "fast-check";
 import type { Client } from "pg";
 import { beforeAll, expect, test } from "vitest";
@@ -36,6 +37,7 @@ beforeAll(async () => {
 function expectNone(found: readonly Disagreement[]): void {
   const first = smallest(found);
   if (first === undefined) return;
+  if (process.env.OCC_DUMP) writeFileSync(process.env.OCC_DUMP, JSON.stringify(found));
   const { reference, database: said, ...about } = first;
   expect({ about, disagreements: found.length, clocks: said }).toEqual({
     about,

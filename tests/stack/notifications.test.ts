@@ -357,15 +357,15 @@ describe("a receiver that answers with", () => {
   });
 });
 
-test("four that hang cost the tick its budget and no more, and the one that works nothing", async () => {
+test("two that hang cost the tick its budget and no more, and the one that works nothing", async () => {
   const hanging = [];
-  for (let number = 0; number < 4; number++) hanging.push(await receiver(() => {}));
+  for (let number = 0; number < 2; number++) hanging.push(await receiver(() => {}));
   for (const { url } of hanging) await add(url);
   const good = await receiver();
   await add(good.url);
   await tell(2);
   await tick(START);
-  expect(hanging.map(({ got }) => got.length)).toEqual([1, 1, 1, 1]);
+  expect(hanging.map(({ got }) => got.length)).toEqual([1, 1]);
   await tell(10, "more ");
   const began = Date.now();
   let doneAfter = 0;
@@ -479,6 +479,8 @@ test("a tick that is killed in the middle of a request: sent again under the sam
 });
 
 test("ten thousand at once are drained in bounded requests", async () => {
+  // As in a quiet project: whatever is planned is planned for tables that were empty.
+  await rows("analyze ops.notifications, ops.notification_deliveries, ops.notification_endpoints");
   const [standard, slack] = [await receiver(), await receiver()];
   await add(standard.url);
   await add(slack.url, { format: "slack" });
@@ -512,8 +514,9 @@ test("by cron, with nobody connected, news arrives", async () => {
 
 test("a URL's path and a signing secret are in no table, view, log or error; only Vault can give them back", async () => {
   const secrets = [CANARY];
-  const answers: (Receiver["answer"])[] = [...Object.values(FAULTS).map(({ answer }) => answer)];
-  for (const answer of answers.filter((_, index) => ![1, 2].includes(index))) {
+  // Those that make a tick wait have no words that could give anything away.
+  const quick = Object.entries(FAULTS).filter(([, { says }]) => !says.source.includes("seconds"));
+  for (const [, { answer }] of quick) {
     secrets.push((await add((await receiver(answer)).url)).secret);
   }
   const { id, secret } = await add((await receiver()).url);

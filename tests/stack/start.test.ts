@@ -154,7 +154,7 @@ describe("the life of one stack", () => {
     expect(accepted).toBe(all + doubled - dropped);
     expect(started.stdout()).toMatch(/recovered [1-9]\d* messages whose webhooks were lost/);
     expect(started.stdout()).toMatch(
-      /every fact its API shows of 30 conversations, \d{3} messages and 30 contacts: all equal/,
+      /every fact its API shows of 33 conversations, \d{3} messages and 33 contacts: all equal/,
     );
     for (
       const title of [
@@ -163,6 +163,9 @@ describe("the life of one stack", () => {
         "Who waits longest",
         "How the webhooks arrived",
         "How complete the mirror is",
+        "Service levels, this second",
+        "Late, due next and paused",
+        "Breaches, found without an event",
       ]
     ) {
       expect(started.stdout()).toContain(title);
@@ -173,6 +176,24 @@ describe("the life of one stack", () => {
     expect(started.stderr()).toBe("");
     expect(isRunning(started.child)).toBe(true);
   }, STARTED + 10_000);
+
+  test("it shows a breach that no event brought, a pause, and what is due next, to the second", () => {
+    const instant = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`;
+    // Due five minutes after the customer wrote, two of which passed before it was made urgent.
+    expect(started.stdout()).toMatch(
+      new RegExp(`31 +first_response +breached +urgent +Default +300 +${instant} +${instant}`),
+    );
+    expect(started.stdout()).toMatch(
+      new RegExp(`33 +first_response +(at_risk|breached) +urgent +Default +300 +${instant}`),
+    );
+    expect(started.stdout()).toMatch(/32 +resolution +paused +Safety +28800/);
+    expect(started.stdout()).toMatch(/32 +periodic_update +(ok|at_risk) +Safety +/);
+  });
+
+  test("and a receiver on this machine got the breach, signed", () => {
+    expect(started.stdout()).toMatch(/A receiver at http:\/\/127\.0\.0\.1:\d+ got \d+ notifications?, each signed/);
+    expect(started.stdout()).toContain("Conversation 31 is past its first response");
+  });
 
   test("npm run info -- --json tells what a program needs", async () => {
     const asked = run(["npm", "run", "info", "--", "--json"], place);

@@ -5,6 +5,8 @@ import { tellTimelines } from "./ledger-sql.ts";
 import {
   type Calendars,
   type Clock,
+  type ClockName,
+  CLOCKS,
   HORIZON,
   type PolicyVersion,
   slaClocks,
@@ -165,7 +167,7 @@ async function tellPolicies(
 }
 
 const COLUMNS =
-  `told.episode, told.clock, told.instance, told.policy_id, told.version, told.target_seconds, told.calendar_id,
+  `told.display_id, told.episode, told.clock, told.instance, told.policy_id, told.version, told.target_seconds, told.calendar_id,
   told.applied_at, told.started_at, told.stopped_at, told.stopped_as, told.state, told.outcome, told.due_at, told.breach_at,
   told.elapsed + case when told.running_since is null then 0 else ledger.business_seconds(told.account_id, told.calendar_id,
     told.running_since, $2) end as elapsed`;
@@ -254,10 +256,12 @@ export function fromClocks(clocks: readonly Clock[]): Record<string, unknown>[] 
   );
 }
 
-const inOrder = (clocks: Record<string, unknown>[]) => {
-  const key = (one: Record<string, unknown>) => `${one.episode} ${one.clock} ${String(one.instance).padStart(4, "0")}`;
-  return clocks.toSorted((one, other) => key(one) < key(other) ? -1 : 1);
-};
+/** By episode, then in the order of CLOCKS, then by instance. */
+function inOrder(clocks: Record<string, unknown>[]): Record<string, unknown>[] {
+  const key = ({ episode, clock, instance }: Record<string, unknown>) =>
+    (Number(episode) * CLOCKS.length + CLOCKS.indexOf(clock as ClockName)) * 10_000 + Number(instance);
+  return clocks.toSorted((one, other) => key(one) - key(other));
+}
 
 /** What database and reference say differently of an account's conversations at an instant. */
 export function compareSla(
