@@ -48,26 +48,26 @@ from api.sla_board where account_id = 1`,
   },
   {
     title: "Late, due next and paused (of each the two nearest to now)",
-    sql: `select nearest.display_id as id, nearest.clock, nearest.class, nearest.priority, policies.name as policy,
-  nearest.target_seconds as target, to_char(nearest.due_at, 'YYYY-MM-DD HH24:MI:SS') as due_at,
-  to_char(nearest.breach_at, 'YYYY-MM-DD HH24:MI:SS') as breach_at, round(nearest.consumed::numeric, 2) as consumed,
+    sql: `select display_id as id, clock, nearest.class, nearest.priority, named.policy_name as policy,
+  nearest.target_seconds as target, round(nearest.consumed::numeric, 2) as consumed,
+  to_char(nearest.due_at, 'YYYY-MM-DD HH24:MI:SS') as due_at,
   to_char(nearest.if_resumed_due_at, 'YYYY-MM-DD HH24:MI:SS') as if_resumed_due_at
 from (
   select *, row_number() over (partition by class order by abs(extract(epoch from coalesce(due_at, if_resumed_due_at) - now())))
     as place
   from api.sla_at_risk(1)
 ) as nearest
-join api.sla_policies as policies on policies.account_id = 1 and policies.policy_id = nearest.policy_id
-  and policies.valid_until is null
-where nearest.place <= 2 order by nearest.due_at nulls last, nearest.display_id`,
-    rest: "sla_board?account_id=eq.1",
+left join analytics.sla_clocks as named using (display_id, episode, clock, instance)
+where nearest.place <= 2 and named.account_id = 1 order by nearest.due_at nulls last, nearest.display_id`,
+    rest: "sla_clocks?select=display_id,clock,state,due_at&account_id=eq.1&state=neq.stopped&order=due_at",
   },
   {
-    title: "Breaches, found without an event (the newest)",
+    title: "Breaches, which no event brings (the newest)",
     sql: `select display_id as id, clock, policy_name as policy, to_char(due_at, 'YYYY-MM-DD HH24:MI:SS') as due_at,
-  to_char(breach_at, 'YYYY-MM-DD HH24:MI:SS') as breach_at, held_by, stopped_as, round(overrun) as overrun
-from analytics.sla_breaches where account_id = 1 order by breach_at desc limit 4`,
-    rest: "sla_breaches?select=display_id,clock,due_at,breach_at&account_id=eq.1&order=breach_at.desc&limit=4",
+  to_char(breach_at, 'YYYY-MM-DD HH24:MI:SS') as breach_at, to_char(found_at, 'YYYY-MM-DD HH24:MI:SS') as found_at,
+  round(overrun) as overrun
+from analytics.sla_breaches where account_id = 1 order by breach_at desc limit 3`,
+    rest: "sla_breaches?select=display_id,clock,due_at,breach_at&account_id=eq.1&order=breach_at.desc&limit=3",
   },
   {
     title: "How the webhooks arrived",
@@ -112,6 +112,7 @@ async function main(): Promise<void> {
     return;
   }
   const client = new Client({ connectionString: stack.postgres.url });
+  client.on("error", () => {});
   try {
     receiver = await startReceiver();
     chatwoot = await startDemo(stack, settings, { receiver, say: (line) => console.log(line) });

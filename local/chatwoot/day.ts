@@ -37,16 +37,21 @@ export function playDay(options: DayOptions): Day {
   const installationSeed = random.integer(1, 2 ** 31);
   const installation = options.installation ?? createInstallation({ seed: installationSeed, start: midnight });
   const minute = (minutes: number) => new Date(midnight.getTime() + minutes * 60_000);
-  const casts = scenarios.map((scenario) => createCast(scenario, { installation, random }));
+  const casts = scenarios.map((scenario) => ({
+    ...createCast(scenario, installation),
+    // A little chance in the seconds, so that a day does not look like a timetable.
+    wobble: random.integer(0, 40_000) / 60_000,
+  }));
   const agenda = scenarios.flatMap((scenario, index) => {
+    const { play, wobble } = casts[index];
     const begins = beginning(scenario, random);
-    return scenario.steps.map((step) => ({ at: begins + step.at, step, play: casts[index].play }));
+    return scenario.steps.map((step) => ({ at: begins + step.at, wobble, step, play }));
   });
   // Sorting is stable, so steps at the same minute keep the order they are written in.
   agenda.sort((one, other) => one.at - other.at);
   const events = [
     ...installation.updateInbox(minute(7 * 60), "website", { csatSurveyEnabled: true }).events,
-    ...agenda.flatMap(({ at, step, play }) => play(minute(at), step)),
+    ...agenda.flatMap(({ at, wobble, step, play }) => play(minute(at + wobble), step)),
   ];
   return {
     events,
@@ -55,14 +60,13 @@ export function playDay(options: DayOptions): Day {
   };
 }
 
-/** Scenarios in an installation that has its day behind it, all of them beginning at one instant. */
+/** Scenarios that all begin at one instant, to the second, in an installation that has nothing later behind it. */
 export function playFrom(
   begin: Date,
-  { scenarios, seed, installation }: { scenarios: readonly Scenario[]; seed: number; installation: Installation },
+  { scenarios, installation }: { scenarios: readonly Scenario[]; installation: Installation },
 ): ChatwootEvent[] {
-  const random = createRandom(seed);
   const agenda = scenarios.flatMap((scenario) => {
-    const { play } = createCast(scenario, { installation, random });
+    const { play } = createCast(scenario, installation);
     return scenario.steps.map((step) => ({ step, play }));
   });
   agenda.sort((one, other) => one.step.at - other.step.at);
@@ -87,7 +91,7 @@ const BROWSER: Attributes = {
 };
 
 // Everyone in one scenario: who is the contact, which conversation it is, and what each step means for them.
-function createCast(scenario: Scenario, { installation, random }: { installation: Installation; random: Random }) {
+function createCast(scenario: Scenario, installation: Installation) {
   const inbox: InboxKey = scenario.channel === "widget" ? (scenario.bot ? "help_centre" : "website") : scenario.channel;
   let contact: number | null = null;
   let conversation: number | null = null;
@@ -196,13 +200,7 @@ function createCast(scenario: Scenario, { installation, random }: { installation
         return installation.setCustomAttributes(at, theConversation(), step.custom_attributes).events;
     }
   };
-  // A little chance in the seconds, so that a day does not look like a timetable.
-  const wobble = random.integer(0, 40_000);
-  return {
-    scenarioId: scenario.id,
-    conversation: theConversation,
-    play: (at: Date, step: Step) => play(new Date(at.getTime() + wobble), step),
-  };
+  return { scenarioId: scenario.id, conversation: theConversation, play };
 }
 
 function contactChanges(step: Extract<Step, { do: "update_contact" }>) {

@@ -158,7 +158,8 @@ comment on column ops.notification_deliveries.problem is 'What went wrong last; 
 comment on column ops.notification_deliveries.created_at is 'When it was put on its way (UTC).';
 comment on column ops.notification_deliveries.settled_at is 'When it was sent, given up or cancelled (UTC); null while pending.';
 -- Only what is on its way is ever looked for, so the index stays small.
-create index notification_deliveries_due_idx on ops.notification_deliveries (account_id, endpoint_id, next_attempt_at)
+create index notification_deliveries_due_idx
+on ops.notification_deliveries (account_id, endpoint_id, next_attempt_at, delivery_id)
 where state = 'pending';
 create index notification_deliveries_message_idx on ops.notification_deliveries (account_id, endpoint_id, message_id);
 
@@ -418,6 +419,10 @@ begin
     raise exception 'state must be active or paused' using errcode = 'OC422',
       hint = 'dead is what the sending itself calls an endpoint that failed for too long.';
   end if;
+  if v_before.state = 'dead' and set_notification_endpoint_state.state = 'paused' then
+    raise exception 'Endpoint % is dead, nothing is sent to it anyway', v_before.endpoint_id using errcode = 'OC409',
+      hint = 'Make it active once it is mended, or remove it: select api.remove_notification_endpoint(…).';
+  end if;
   -- Activating also ends a wait: whoever asks wants it tried now.
   update ops.notification_endpoints as existing set state = set_notification_endpoint_state.state,
     failures = case when set_notification_endpoint_state.state = 'active' then 0 else existing.failures end,
@@ -440,7 +445,7 @@ begin
 end
 $$;
 comment on function ops.set_notification_endpoint_state is
-  'Pauses an endpoint or makes it active again; one that was dead is then told what it missed in the last day. Admins only; logged. Errors: OC403, OC404, OC422.';
+  'Pauses an endpoint or makes it active again; one that was dead is then told what it missed in the last day. Admins only; logged. Errors: OC403, OC404, OC409, OC422.';
 
 create function ops.remove_notification_endpoint(account_id bigint, endpoint_id bigint, as_of timestamptz default now())
 returns void

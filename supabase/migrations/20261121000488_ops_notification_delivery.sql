@@ -79,8 +79,10 @@ begin
           and deliveries.state = 'pending' and deliveries.next_attempt_at <= claim_message.as_of
           and (deliveries.is_urgent or endpoints.quiet_start_minute is null or ops.quiet_until(
             endpoints.quiet_start_minute, endpoints.quiet_end_minute, endpoints.time_zone, claim_message.as_of) is null))
-    -- First those that work, each in its turn; one that failed comes after them, unless it has waited for long.
-    order by endpoints.failures > 0 and endpoints.retry_at > claim_message.as_of - interval '10 minutes',
+    -- First those that work, each in its turn; one that failed, or is so new that it has not shown yet that it works,
+    -- comes after them, unless it has waited for long.
+    order by (endpoints.failures > 0 or endpoints.last_success_at is null)
+        and coalesce(endpoints.retry_at, endpoints.created_at) > claim_message.as_of - interval '10 minutes',
       endpoints.served_at nulls first, endpoints.account_id, endpoints.endpoint_id
     limit 1 for no key update of endpoints skip locked;
     if not found then

@@ -229,6 +229,10 @@ begin
     order by snapshots.changed_at desc, snapshots.seen_at desc, snapshots.fingerprint desc limit 1
   ) as before on true
   where added.fingerprint is distinct from before.fingerprint
+    -- Of two readings at one instant nobody knows which came later, so the next one decides.
+    or exists (select from ledger.snapshots as beside where beside.account_id = added.account_id
+      and beside.display_id = added.display_id and beside.fingerprint <> before.fingerprint
+      and beside.changed_at between date_trunc('milliseconds', before.changed_at) and before.changed_at)
     or exists (select from ledger.events where events.display_id = added.display_id
       and events.account_id = added.account_id and events.occurred_at >= date_trunc('milliseconds', before.changed_at)
       and events.occurred_at <= added.changed_at and events.unlearnt_at is null and events.kind <> 'message'

@@ -192,10 +192,9 @@ begin
       window in_order as (partition by begun.account_id, begun.display_id, begun.field
         order by begun.at, begun.trust, begun.is_later, begun.value)
     ), reopened as (
-      -- Resolved twice, it was opened in between, though Chatwoot lost the opening: a customer's message opens what is
-      -- resolved; else all that is known is that it was before the second time.
-      select again.account_id, again.display_id, again.field, again.at, again.number, again.source, again.source_id,
-        opening.created_at as opened_at, opening.message_id
+      -- Resolved twice, it was opened in between, though Chatwoot lost the opening. When is not known, only that it was
+      -- before the second time.
+      select again.account_id, again.display_id, again.field, again.at, again.number, again.source, again.source_id
       from (
         select chained.*, max(case when chained.trust = 0 then chained.held_since
           when chained.value <> chained.before or (chained.is_lone and chained.value = 'resolved') then chained.at end)
@@ -203,13 +202,6 @@ begin
             chained.value rows between unbounded preceding and 1 preceding) as resolved_at
         from chained where chained.field = 'status'
       ) as again
-      left join lateral (
-        select messages.created_at, messages.message_id from chatwoot.messages
-        where messages.conversation_display_id = again.display_id and messages.account_id = again.account_id
-          and messages.message_type = 'incoming' and messages.private is not true
-          and messages.created_at > again.resolved_at and messages.created_at < again.at
-        order by messages.created_at, messages.message_id limit 1
-      ) as opening on true
       where again.trust = 2 and again.is_lone and again.value = 'resolved' and again.before = 'resolved'
         and again.resolved_at < again.at - interval '1 minute'
     )
@@ -230,10 +222,8 @@ begin
         coalesce(chained.previous, chained.before), chained.source, chained.source_id
       from chained where chained.trust > 0 and chained.value <> coalesce(chained.previous, chained.before)
       union all
-      select reopened.account_id, reopened.display_id, reopened.field, coalesce(reopened.opened_at, reopened.at),
-        case when reopened.opened_at is null then 2 * reopened.number else 1 end, 'open', 'resolved',
-        case when reopened.opened_at is null then reopened.source else 'message' end,
-        coalesce(reopened.message_id::text, reopened.source_id)
+      select reopened.account_id, reopened.display_id, reopened.field, reopened.at, 2 * reopened.number, 'open', 'resolved',
+        reopened.source, reopened.source_id
       from reopened
       union all
       select reopened.account_id, reopened.display_id, reopened.field, reopened.at, 2 * reopened.number + 1, 'resolved', 'open',

@@ -281,6 +281,14 @@ begin
     raise exception 'Calendar % is in use: %', delete_calendar.calendar_id, v_uses using errcode = 'OC409',
       hint = 'Give those another calendar, or none, first: api.use_calendar.';
   end if;
+  select string_agg(distinct policies.name, ', ') into v_uses
+  from sla.policies
+  cross join lateral jsonb_path_query(policies.targets, '$.*.priorities.*.hours') as named (hours)
+  where policies.account_id = delete_calendar.account_id and named.hours = to_jsonb(delete_calendar.calendar_id);
+  if v_uses is not null then
+    raise exception 'Calendar % is what service level policies were or are counted by: %', delete_calendar.calendar_id, v_uses
+      using errcode = 'OC409', hint = 'Their versions are kept, so that the past can be counted again; and so is the calendar.';
+  end if;
   if exists (select from ledger.episodes where episodes.account_id = delete_calendar.account_id
     and episodes.calendar_id = delete_calendar.calendar_id)
   then

@@ -131,6 +131,50 @@ create type sla.part as (
 comment on type sla.part is
   'An interval of a clock under one target: counted or paused, its length and what was used up before, and the instant due if the target was used up in it; of the last counted one of a stopped clock, when it would have been.';
 
+create function sla.spent(account_id bigint, calendar_id bigint, since timestamptz, until timestamptz)
+returns double precision
+-- Definer, so that a view may call it for somebody who may not name the calendars.
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  v_calendar ledger.calendars;
+begin
+  if spent.until <= spent.since then
+    return 0;
+  elsif spent.calendar_id is null then
+    return extract(epoch from spent.until - spent.since)::double precision;
+  end if;
+  select * into v_calendar from ledger.calendars
+  where calendars.account_id = spent.account_id and calendars.calendar_id = spent.calendar_id;
+  -- An instant decades off is a mistake of whoever wrote it, and must not stop the others.
+  return ledger.business_seconds(spent.account_id, spent.calendar_id, greatest(spent.since, v_calendar.built_from),
+    least(spent.until, v_calendar.built_until));
+end
+$$;
+comment on function sla.spent is
+  'ledger.business_seconds, as far as the calendar is worked out: nothing before and after.';
+
+create function sla.due(account_id bigint, calendar_id bigint, since timestamptz, seconds double precision)
+returns timestamptz
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_calendar ledger.calendars;
+  v_since timestamptz;
+begin
+  if due.calendar_id is null or due.seconds <= 0 then
+    return due.since + interval '1 second' * greatest(due.seconds, 0);
+  end if;
+  select * into v_calendar from ledger.calendars
+  where calendars.account_id = due.account_id and calendars.calendar_id = due.calendar_id;
+  v_since := least(greatest(due.since, v_calendar.built_from), v_calendar.built_until);
+  if ledger.business_seconds(due.account_id, due.calendar_id, v_since, v_calendar.built_until) < due.seconds then
+    return null;
+  end if;
+  return ledger.business_due(due.account_id, due.calendar_id, v_since, due.seconds);
+end
+$$;
+comment on function sla.due is
+  'ledger.business_due, as far as the calendar is worked out: null where the target is not used up in it.';
+
 create function sla.parts(
   asked sla.asked[], episodes ledger.episodes[], spans ledger.spans[], policies sla.policies[], as_of timestamptz
 ) returns setof sla.part
@@ -152,9 +196,16 @@ begin
   return query
   with own as materialized (
     select told.account_id, told.display_id, told.episode,
-      array_agg(told order by told.number) filter (where told.kind = 'wait') as waits,
-      array_agg(told order by told.number) filter (where told.kind = 'state') as states
-    from unnest(parts.spans) as told
+      array_agg(row(told.*)::ledger.spans order by told.number) filter (where told.kind = 'wait') as waits,
+      array_agg(row(told.*)::ledger.spans order by told.number) filter (where told.kind = 'state') as states
+    from (
+      select spans.* from unnest(parts.spans) as spans
+      union all
+      -- Being resolved is no span while it lasts, and what waits on in it waits.
+      select episodes.account_id, episodes.display_id, episodes.episode, 'state', episodes.states + 1, 'resolved',
+        episodes.state_since, episodes.state_since_business, null, null, null, null, null, null
+      from unnest(parts.episodes) as episodes where episodes.status = 'resolved'
+    ) as told
     group by told.account_id, told.display_id, told.episode
   ), cases as materialized (
     select told.account_id, told.display_id, told.episode, told.is_outbound, told.started_at, told.inbox_id, told.human_replies,
@@ -195,7 +246,8 @@ begin
       cross join lateral (
         select states.started_at from unnest(own.states) as states
         where states.value in ('open', 'third_party', 'snoozed') and coalesce(states.ended_at, 'infinity') > waits.started_at
-          and states.started_at < coalesce(waits.ended_at, 'infinity')
+          -- What was answered at once waited at that instant.
+          and (states.started_at < coalesce(waits.ended_at, 'infinity') or states.started_at <= waits.started_at)
         order by states.number limit 1
       ) as person
       order by waits.number limit 1
@@ -240,7 +292,8 @@ begin
         ) as said
         left join lateral (
           select min(ends.at) as at from (
-            select states.started_at as at from unnest(cases.states) as states where states.value = 'resolved'
+            select states.started_at as at from unnest(cases.states) as states
+              where states.value = 'resolved' and states.number > 1
             union all
             select cases.resolved_at
           ) as ends
@@ -248,8 +301,11 @@ begin
         ) as resolves on true
       ) as replies
       where 'periodic_update' = any (v_clocks) and coalesce(replies.stopped_at, 'infinity') >= cases.since
+        -- A word after the resolve promises nothing. Of one instant the message comes before the change.
+        and not exists (select from unnest(cases.states) as states where states.value = 'resolved' and states.number > 1
+          and states.started_at < replies.occurred_at and coalesce(states.ended_at, 'infinity') >= replies.occurred_at)
     ) as made
-    where made.clock = any (v_clocks) and made.started_at < coalesce(made.stopped_at, 'infinity')
+    where made.clock = any (v_clocks) and made.started_at <= coalesce(made.stopped_at, 'infinity')
       and made.started_at < coalesce(cases.gone_at, 'infinity')
   ), cuts as (
     select instances.account_id, instances.display_id, instances.episode, instances.inbox_id, instances.channel,
@@ -354,8 +410,7 @@ begin
     select targeted.*, piece.part, piece.state, piece.is_active, piece.active_from, piece.active_until,
       case when not piece.is_active then 0
         when piece.active_until is null then null
-        when targeted.calendar_id is null then extract(epoch from piece.active_until - piece.active_from)::double precision
-        else ledger.business_seconds(targeted.account_id, targeted.calendar_id, piece.active_from, piece.active_until) end as seconds
+        else sla.spent(targeted.account_id, targeted.calendar_id, piece.active_from, piece.active_until) end as seconds
     from targeted
     left join own on own.account_id = targeted.account_id and own.display_id = targeted.display_id
       and own.episode = targeted.episode
@@ -372,7 +427,7 @@ begin
         greatest(states.started_at, targeted.started_at), least(states.ended_at, targeted.ends_at)
       from unnest(own.states) as states
       where not shape.is_plain and states.started_at < coalesce(targeted.ends_at, 'infinity')
-        and coalesce(states.ended_at, 'infinity') > targeted.started_at
+        and coalesce(states.ended_at, 'infinity') > greatest(states.started_at, targeted.started_at)
     ) as piece
   ), summed as (
     select pieces.*,
@@ -394,9 +449,7 @@ begin
     select case
       when not summed.is_active or summed.seconds_before > summed.target_seconds
         or (summed.seconds_before + summed.seconds < summed.target_seconds and not summed.is_last_active) then null
-      when summed.calendar_id is null
-        then summed.active_from + interval '1 second' * (summed.target_seconds - summed.seconds_before)
-      else ledger.business_due(summed.account_id, summed.calendar_id, summed.active_from,
+      else sla.due(summed.account_id, summed.calendar_id, summed.active_from,
         summed.target_seconds - summed.seconds_before) end as at
   ) as due;
 end
@@ -460,9 +513,7 @@ begin
       from (
         select shares.share, case
           when last_one.target_seconds * shares.share <= last_one.elapsed then last_one.running_since
-          when last_one.calendar_id is null then last_one.running_since
-            + interval '1 second' * (last_one.target_seconds * shares.share - last_one.elapsed)
-          else ledger.business_due(last_one.account_id, last_one.calendar_id, last_one.running_since,
+          else sla.due(last_one.account_id, last_one.calendar_id, last_one.running_since,
             last_one.target_seconds * shares.share - last_one.elapsed) end as at
         from unnest(last_one.warn_shares) as shares (share)
         where last_one.running_since is not null and last_one.stopped_at is null

@@ -181,7 +181,7 @@ begin
       else format('%s: the policy lets it pause then.', told.state) end,
     told.active_from, told.active_until,
     case when not told.is_active then 0 else coalesce(told.seconds,
-      ledger.business_seconds(told.account_id, told.calendar_id, told.active_from, explain.as_of)) end,
+      sla.spent(told.account_id, told.calendar_id, told.active_from, explain.as_of)) end,
     told.due_at, wait.opened_by, wait.closed_by
   from sla.parts(
     array(select row(episodes.account_id, episodes.display_id, episodes.episode, '-infinity', null, null)::sla.asked
@@ -255,3 +255,4 @@ begin
 end
 $$;
 grant execute on function sla.save_policy, sla.retire_policy, sla.add_default_policy, sla.clocks_at, sla.explain to authenticated, service_role;
+grant execute on function sla.spent to authenticated, analyst, service_role;

@@ -29,8 +29,7 @@ cross join lateral (
 ) as now_is
 cross join lateral (
   select clocks.elapsed + case when clocks.running_since is null then 0
-    else extract(epoch from ledger.business_clock(clocks.account_id, clocks.calendar_id, now())
-      - ledger.business_clock(clocks.account_id, clocks.calendar_id, clocks.running_since)) end::double precision as seconds
+    else sla.spent(clocks.account_id, clocks.calendar_id, clocks.running_since, now()) end as seconds
 ) as spent
 left join lateral (
   select holders.value as holder from ledger.spans as holders
@@ -154,7 +153,7 @@ begin
     episodes.inbox_id, nullif(episodes.team, '')::bigint, nullif(episodes.holder, ''), nullif(episodes.priority, ''), told.policy_id,
     told.started_at, told.target_seconds, spent.seconds, told.target_seconds - spent.seconds,
     spent.seconds / told.target_seconds, told.due_at,
-    case when told.state = 'paused' then ledger.business_due(told.account_id, told.calendar_id, v_as_of,
+    case when told.state = 'paused' then sla.due(told.account_id, told.calendar_id, v_as_of,
       greatest(told.target_seconds - spent.seconds, 0)) end,
     late.breach_at,
     case when late.breach_at is not null then 1
@@ -168,7 +167,7 @@ begin
     and past.hour_class = sla.hour_class(told.started_at, v_zone)
   cross join lateral (
     select told.elapsed + case when told.running_since is null then 0
-      else ledger.business_seconds(told.account_id, told.calendar_id, told.running_since, v_as_of) end as seconds
+      else sla.spent(told.account_id, told.calendar_id, told.running_since, v_as_of) end as seconds
   ) as spent
   cross join lateral (
     select coalesce(told.breach_at, case when told.state = 'running' and told.due_at < v_as_of

@@ -23,7 +23,7 @@ language sql volatile security invoker set search_path = '' as $$
     set_notification_endpoint_state.endpoint_id, set_notification_endpoint_state.state)
 $$;
 comment on function api.set_notification_endpoint_state is
-  'Pauses an endpoint (paused) or makes it active; a dead one is then told what it missed in the last day; logged. Admins only. Errors: OC403, OC404, OC422.';
+  'Pauses an endpoint (paused) or makes it active; a dead one is then told what it missed in the last day; logged. Admins only. Errors: OC403, OC404, OC409, OC422.';
 
 create function api.remove_notification_endpoint(account_id bigint, endpoint_id bigint) returns void
 language sql volatile security invoker set search_path = '' as $$

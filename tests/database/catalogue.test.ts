@@ -137,6 +137,11 @@ const CALLERS: Record<string, string[]> = {
     "authenticated",
     "service_role",
   ],
+  "sla.spent(bigint,bigint,timestamp with time zone,timestamp with time zone)": [
+    "analyst",
+    "authenticated",
+    "service_role",
+  ],
   "sync.connect_foreign(bigint,text,timestamp with time zone)": ["service_role"],
   "sync.disconnect_foreign(bigint,timestamp with time zone)": ["service_role"],
   "sync.missing_indexes(bigint)": ["service_role"],

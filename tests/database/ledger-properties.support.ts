@@ -69,7 +69,7 @@ export function evidenceOf(timeline: Timeline, display_id: number, inbox_id: num
   const truth: LedgerEvent[] = timeline.events.map((event) => ({ ...event }));
   const asking = truth.find((event) => event.class === "auto");
   // An answer long after it was asked for, when there may be another episode.
-  if (asking && !truth.some(({ kind }) => kind === "csat") && random.chance(0.5)) {
+  if (asking && !truth.some(({ kind }) => kind === "csat") && random.chance(0.8)) {
     const { at, id } = truth[truth.length - 1];
     truth.push({
       at: at + random.integer(0, 3_600_000),
@@ -105,10 +105,12 @@ export function evidenceOf(timeline: Timeline, display_id: number, inbox_id: num
       version_at: iso(at, microseconds),
     };
   };
+  // What is read shows what had changed by then, so it is read before the next thing happens.
+  let next = truth[1]?.at ?? base;
   const read = (at: number, told = record(at)) =>
     add("reading", display_id, at, {
       record: told,
-      read_at: iso(at + random.integer(0, random.pick([30_000, 36_000_000]))),
+      read_at: iso(at + random.integer(0, Math.min(next - at, random.pick([30 * SECOND, 36_000 * SECOND])))),
     });
   if (isTold(0.9)) add("conversation", display_id, base, record(base));
   else read(base);
@@ -139,7 +141,7 @@ export function evidenceOf(timeline: Timeline, display_id: number, inbox_id: num
     if (random.chance(0.6)) add("conversation", display_id, at, told);
     if (random.chance(0.1)) read(at, told);
     // What moves no updated_at is seen by a reading alone.
-    if (!isWhole && random.chance(0.1)) {
+    if (!isWhole && next > at + SECOND && random.chance(0.3)) {
       world.labels = random.pick([[], ["billing"], ["billing", "urgent"], ["refund"]]);
       read(at, { ...told, labels: world.labels });
     }
@@ -185,8 +187,9 @@ export function evidenceOf(timeline: Timeline, display_id: number, inbox_id: num
   const person = (author?: number | null) =>
     author ? { sender_kind: "user", sender_id: author } : { content_attributes: { external_echo: true } };
 
-  for (const event of truth) {
+  for (const [index, event] of truth.entries()) {
     const { at, id, kind, author } = event;
+    next = truth[index + 1]?.at ?? at + 60 * SECOND;
     if (kind === "status" && event.status) change(at, { status: event.status });
     else if (kind === "assignee") change(at, { assignee: event.assignee ?? null });
     else if (kind === "csat") {
@@ -234,7 +237,11 @@ export function evidenceOf(timeline: Timeline, display_id: number, inbox_id: num
       change(at, { team_id: random.pick([null, 1, 2]), priority: random.pick([null, "low", "high"]) });
     }
   }
-  if (random.chance(0.3)) read(truth[truth.length - 1].at + 60 * SECOND);
+  if (random.chance(0.3)) {
+    const end = next;
+    next += 36_000 * SECOND;
+    read(end);
+  }
   // Of two changes within a millisecond only one knows what was before, if at all.
   const instants = pieces.filter(({ kind }) => kind === "change").map(({ at }) => at);
   return { display_id, pieces, truth, isWhole: isWhole && new Set(instants).size === instants.length };

@@ -68,7 +68,7 @@ export async function clocks(sql: Sql, display: number, asOf: string, day?: stri
       to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') as due_at,
       to_char(breach_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') as breach_at,
       elapsed + case when running_since is null then 0
-        else ledger.business_seconds(account_id, calendar_id, running_since, $2) end as elapsed
+        else sla.spent(account_id, calendar_id, running_since, $2) end as elapsed
     from sla.clocks_at(1, $2, array[$1::bigint]) order by clock, instance`,
     [display, utc(asOf, day)],
   );

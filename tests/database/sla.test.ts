@@ -463,3 +463,82 @@ describe("which policy holds", () => {
       await policy(sql, target, { name: "All", place: 20 });
     }));
 });
+
+describe("explained", () => {
+  test("the counted parts under the last target add up to what is used up, and say where it was exceeded", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, { resolution: { seconds: 14_400, hours: "24x7", priorities: { urgent: { seconds: 7200 } } } });
+      await tell(sql, 1, [
+        ["10:00", "customer"],
+        ["11:00", "status snoozed"],
+        ["15:00", "status open"],
+        ["15:30", "priority urgent"],
+        ["16:30", "status snoozed"],
+        ["18:00", "status open"],
+      ]);
+      const rows = await sql.rows<Record<string, unknown>>(
+        `select target_seconds, part, counted, why, seconds, to_char(due_at at time zone 'UTC', 'HH24:MI') as due
+        from sla.explain(1, 1, $1) order by applied_at, part`,
+        ["2026-11-16T19:00:00Z"],
+      );
+      const [{ elapsed }] = await sql.rows<{ elapsed: number }>(
+        `select elapsed + extract(epoch from $1 - running_since)::float8 as elapsed from sla.clocks_at(1, $1)`,
+        ["2026-11-16T19:00:00Z"],
+      );
+      const last = rows.filter((row) => row.target_seconds === 7200);
+      expect(last.map(({ counted, seconds, due }) => [counted, seconds, due])).toEqual([
+        [true, 3600, null],
+        [false, 0, null],
+        [true, 5400, "16:00"],
+        [false, 0, null],
+        [true, 3600, null],
+      ]);
+      expect(last.reduce((sum, row) => sum + Number(row.seconds), 0)).toBe(elapsed);
+      expect(last[2].why).toBe("The target was used up in this part.");
+      await sql.throws("OC404", "select * from sla.explain(1, 99)");
+    }));
+});
+
+test("a calendar changed while clocks run moves what is due, and nothing that is over", () =>
+  database.rolledBack(async (sql) => {
+    const calendar = await calendarA(sql);
+    await policy(sql, { first_response: { seconds: 14_400, hours: calendar } });
+    const day = "2026-11-20";
+    await tell(sql, 1, [["14:30", "customer"]], { day });
+    await tell(sql, 2, [["12:00", "customer"], ["13:00", "human"]], { day });
+    const refresh = (asOf: string) =>
+      sql.rows(
+        `select ledger.refresh(array(select row(account_id, display_id, null, null, '-infinity', $1, 0, null, null)::ledger.queue
+          from chatwoot.conversations where account_id = 1), $1)`,
+        [asOf],
+      );
+    await refresh("2026-11-20T14:31:00Z");
+    const due = () => sql.rows("select display_id::int as id, due_at, outcome from sla.clocks order by 1");
+    expect(await due()).toEqual([
+      { id: 1, due_at: new Date("2026-11-23T10:30:00Z"), outcome: null },
+      { id: 2, due_at: new Date("2026-11-20T16:00:00Z"), outcome: "met" },
+    ]);
+    // Open on Saturdays from now on.
+    await sql.rows(
+      `select ledger.save_calendar(1, 'A', 'Europe/Berlin', $1, '[]', '2026-11-20T15:00:00Z', as_of => '2026-11-20T15:00:00Z')`,
+      [JSON.stringify([1, 2, 3, 4, 5, 6].map((weekday) => ({ weekday, start_minute: 540, end_minute: 1020 })))],
+    );
+    expect(await sql.rows("select display_id::int as id from ledger.queue order by 1")).toContainEqual({ id: 1 });
+    await refresh("2026-11-20T15:01:00Z");
+    expect(await due()).toEqual([
+      { id: 1, due_at: new Date("2026-11-21T10:30:00Z"), outcome: null },
+      { id: 2, due_at: new Date("2026-11-20T16:00:00Z"), outcome: "met" },
+    ]);
+    await sql.throws("OC409", "select ledger.delete_calendar(1, $1)", [calendar]);
+  }));
+
+test("what was written decades ago stops nobody's clock", () =>
+  database.rolledBack(async (sql) => {
+    await calendarA(sql);
+    await policy(sql, {
+      first_response: { seconds: 3600, hours: "business" },
+      resolution: { seconds: 3600, hours: "business" },
+    });
+    await tell(sql, 1, [["1999-01-01T10:00:00", "customer"]]);
+    expect((await clocks(sql, 1, "12:00"))["first_response 1"]).toMatchObject({ outcome: "breached" });
+  }));

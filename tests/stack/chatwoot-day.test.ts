@@ -5,11 +5,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { playDay } from "../../local/chatwoot/day.ts";
+import { playDay, playFrom } from "../../local/chatwoot/day.ts";
 import { historyOf } from "../../local/chatwoot/history.ts";
 import type { ChatwootEvent } from "../../local/chatwoot/installation.ts";
 import { createRandom } from "../../local/chatwoot/random.ts";
-import { CATEGORIES, loadScenarios, SCENARIO_CHANNELS } from "../../local/chatwoot/scenarios.ts";
+import { CATEGORIES, lastHourFolder, loadScenarios, SCENARIO_CHANNELS } from "../../local/chatwoot/scenarios.ts";
 import { send } from "../../local/chatwoot/sender.ts";
 import { signature } from "../../local/chatwoot/sign.ts";
 import { mirrorOf, type Told } from "./chatwoot.mirror.ts";
@@ -151,6 +151,22 @@ describe("a day and a history", () => {
       expect(deliveryId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     }
     expect(new Set(conversations.values()).size).toBe(conversations.size);
+  });
+
+  test("the last hour of the demo is played to the second, after its day", async () => {
+    const { events, installation } = await day(7);
+    const begin = new Date("2026-11-21T09:00:00Z");
+    const scenarios = await loadScenarios(lastHourFolder);
+
+    const hour = playFrom(begin, { scenarios, installation });
+
+    expect(hour[0].at.toISOString().slice(0, 19)).toBe("2026-11-21T09:00:00");
+    const minutes = hour.map(({ at }) => (at.getTime() - begin.getTime()) / 60_000);
+    expect(minutes).toEqual([...minutes].sort((one, other) => one - other));
+    expect(minutes.at(-1)).toBeLessThan(60);
+    const ids = [...await loadScenarios(), ...scenarios].map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(new Set([...events, ...hour].map(({ deliveryId }) => deliveryId)).size).toBe(events.length + hour.length);
   });
 
   test("local midnight is right on the day the clocks change", async () => {

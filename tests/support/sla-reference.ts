@@ -249,12 +249,15 @@ function personSince({ from, stop }: Wait, states: (Interval & { state: State })
 /** From each reply of a person to the next one or to a resolve. */
 function updatesOf(episode: ReadEpisode): Wait[] {
   const updates: Wait[] = [];
+  let isResolved = false;
   for (const step of episode.steps) {
     const running = updates.at(-1)?.stop === null ? updates[updates.length - 1] : null;
-    if (step.kind === "status" && step.to === "resolved" && running) running.stop = { at: step.at, as: "resolved" };
+    if (step.kind === "status") isResolved = step.to === "resolved";
+    if (isResolved && running) running.stop = { at: step.at, as: "resolved" };
     if (step.kind !== "message" || step.class !== "human") continue;
     if (running) running.stop = { at: step.at, as: "reply" };
-    updates.push({ from: step.at, stop: null });
+    // A word after the resolve promises nothing.
+    updates.push({ from: step.at, stop: isResolved ? { at: step.at, as: "resolved" } : null });
   }
   return updates;
 }

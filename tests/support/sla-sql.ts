@@ -76,13 +76,21 @@ export async function tellAccount(client: ClientBase, told: SlaAccount, until = 
 
 async function tellCalendars(client: ClientBase, { account, calendars }: SlaAccount): Promise<Map<number, number>> {
   const numbers = new Map<number, number>();
-  for (const [number, [{ timeZone, weekly }]] of calendars.byId) {
-    const { rows: [{ id }] } = await client.query("select ledger.save_calendar($1, $2, $3, $4)::integer as id", [
-      account,
-      `Calendar ${number}`,
-      timeZone,
-      JSON.stringify(weekly),
-    ]);
+  for (const [number, versions] of calendars.byId) {
+    let id = 0;
+    for (const { validFrom, timeZone, weekly } of versions) {
+      const { rows } = await client.query(
+        "select ledger.save_calendar($1, $2, $3, $4, valid_from => $5)::integer as id",
+        [
+          account,
+          `Calendar ${number}`,
+          timeZone,
+          JSON.stringify(weekly),
+          validFrom === -Infinity ? null : instant(validFrom / 1000),
+        ],
+      );
+      id = rows[0].id;
+    }
     await client.query("select ledger.reach_calendar($1, $2, $3, $4)", [
       account,
       id,
@@ -220,7 +228,7 @@ const FIELDS = [
 export function fromRows(rows: Record<string, unknown>[], calendars: Map<number, number>): Record<string, unknown>[] {
   const numbers = new Map([...calendars].map(([number, id]) => [id, number]));
   const time = (value: unknown) => value === null ? null : (value as Date).getTime();
-  return inOrder(rows.map((row) => ({
+  return inOrder(rows.filter(({ started_at, stopped_at }) => time(started_at) !== time(stopped_at)).map((row) => ({
     episode: row.episode,
     clock: row.clock,
     instance: row.instance,
@@ -243,7 +251,7 @@ export function fromRows(rows: Record<string, unknown>[], calendars: Map<number,
 /** The reference's clocks, as they can be told apart in the database. */
 export function fromClocks(clocks: readonly Clock[]): Record<string, unknown>[] {
   return inOrder(
-    // What begins and ends in one instant is no clock there.
+    // Of what begins and ends in one instant only some are clocks there.
     clocks.filter(({ startedAt, stoppedAt }) => startedAt !== stoppedAt).map((clock) => {
       const told = {
         ...clock,
