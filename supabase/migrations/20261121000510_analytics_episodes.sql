@@ -78,7 +78,7 @@ begin
   case when told.last_resolved_at is null then null
     when told.reopened_at <= told.last_resolved_at + told.durable then false
     when told.last_resolved_at + told.durable <= reading.as_of then true end as durable,
-  case when told.status <> 'resolved' or told.last_resolved_at is null or told.contact_id is null then null
+  case when {without_fcr} or told.status <> 'resolved' or told.last_resolved_at is null or told.contact_id is null then null
     when exists (
       select from ledger.episodes as later
       where later.contact_id = told.contact_id and later.account_id = told.account_id
@@ -113,7 +113,7 @@ $from$;
   execute format($view$create view analytics.episodes with (security_invoker = true) as
 select %s
 from ledger.episodes as told
-%s$view$, replace(replace(replace(v_columns, '{spans}', 'ledger.spans'), 'reading.as_of', 'now()'),
+%s$view$, replace(replace(replace(replace(v_columns, '{spans}', 'ledger.spans'), '{without_fcr}', 'false'), 'reading.as_of', 'now()'),
     -- Asked of what still runs alone.
     'reading.business_at', 'ledger.business_clock(told.account_id, told.calendar_id, now())'), v_from);
 
@@ -153,7 +153,7 @@ begin
     %s;
   end loop;
 end
-$body$ $function$, replace(v_columns, '{spans}', 'spans'), v_from);
+$body$ $function$, replace(replace(v_columns, '{spans}', 'spans'), '{without_fcr}', 'episodes_at.learnt_by is not null'), v_from);
 end
 $$;
 -- One row a conversation: first and last episode, and what lies between.
@@ -236,7 +236,7 @@ comment on view analytics.conversations is
   'One row a conversation, as Chatwoot shows it now, with its numbers up to now: metric ids as columns, in seconds, business hours as _business. frt, frt_customer, frt_any, ttr_first and handoff_s are the first episode''s; ttr_full, ttr_active, ttr_human, durable, fcr, wait_current, waiting, replied, closed_unreplied, one_touch, one_turn, zero_touch, first_assignment_to_resolve and last_assignment_to_resolve the last one''s; the others are of all.';
 comment on view analytics.episodes is 'One row an episode, up to now: metric ids as columns, in seconds, business hours as _business.';
 comment on function ledger.episodes_at is
-  'The rows of analytics.episodes as they were at as_of (inclusive): of all conversations of the account or of those named; as known now, or as it was known at learnt_by.';
+  'The rows of analytics.episodes as they were at as_of (inclusive): of all conversations of the account or of those named; as known now, or as it was known at learnt_by, then without fcr, which hangs on other conversations.';
 revoke all on function ledger.episodes_at from public, anon, authenticated, service_role;
 grant execute on function ledger.business_clock to authenticated, analyst, service_role;
 grant select on analytics.episodes, analytics.conversations to authenticated, analyst, service_role;

@@ -25,7 +25,7 @@ language sql stable security invoker set search_path = '' as $$
     episodes_at.display_ids) as told
 $$;
 comment on function api.episodes_at is
-  'The rows of analytics.episodes as they were at as_of (inclusive): of the whole account or of the conversations in display_ids; by what is known now, or by what was known at learnt_by. Viewers and above. Errors: OC403, OC422.';
+  'The rows of analytics.episodes as they were at as_of (inclusive): of the whole account or of the conversations in display_ids; by what is known now, or by what was known at learnt_by (then fcr is null: it hangs on other conversations). Viewers and above. Errors: OC403, OC422.';
 
 create function api.set_inbox_rules(
   account_id bigint, inbox_id bigint, episode_gap_seconds integer default null, durable_seconds integer default null,
@@ -59,7 +59,7 @@ comment on column api.metric_definitions.metric is 'Its id: the name of its colu
 comment on column api.metric_definitions.description is 'What is measured, of an episode.';
 comment on column api.metric_definitions.unit is 'seconds, list of seconds, count, true or false, id of a person, rating (1 to 5) or class.';
 comment on column api.metric_definitions.null_rule is 'When it is null.';
-comment on column api.metric_definitions.conversation_rule is 'What a conversation''s number is made of: its first or last episode, the sum, the list or the longest of all; only: conversations alone have it; null: only episodes have it.';
+comment on column api.metric_definitions.conversation_rule is 'What a conversation''s number is made of: its first or last episode, the sum, the list or the longest of all; distinct: each person of all once; only: conversations alone have it; null: only episodes have it.';
 comment on column api.metric_definitions.version is 'Rises when the definition changes what a number is.';
 comment on column api.metric_definitions.example is 'A worked example.';
 

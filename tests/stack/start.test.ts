@@ -185,7 +185,6 @@ describe("the life of one stack", () => {
     expect(stdout).toMatch(new RegExp(`32 +first_response +Default +(${instant}) +\\1 +${instant}`));
     expect(stdout).toMatch(new RegExp(`33 +first_response +at_risk +urgent +Default +300 +0\\.\\d\\d +${instant}`));
     expect(stdout).toMatch(new RegExp(`31 +resolution +paused +Safety +28800 +0\\.04 +${instant}`));
-    expect(stdout).toMatch(new RegExp(`31 +periodic_update +at_risk +Safety +3600 +0\\.\\d\\d +${instant}`));
   });
 
   test("and a receiver on this machine got the breach, signed", () => {

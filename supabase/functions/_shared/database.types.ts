@@ -461,12 +461,6 @@ export type Database = {
 isOneToOne: false
       referencedRelation: "notification_endpoints"
       referencedColumns: ["account_id","endpoint_id"]
-    },{
-      foreignKeyName: "notification_deliveries_notification_fkey"
-      columns: ["account_id","notification_id"]
-isOneToOne: false
-      referencedRelation: "notifications"
-      referencedColumns: ["account_id","notification_id"]
     }
                   ]
                 },"notification_endpoints": {
