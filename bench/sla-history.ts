@@ -52,13 +52,15 @@ export interface History {
   until: number;
   /** How many of them fall into the last 90 days; it went on like this before. */
   window: number;
+  /** When the last of them began. */
+  end: Date;
 }
 
 /**
  * Adds resolved conversations: two waits, a reply each, a snooze in every fourth, and the clocks that come of it. What
  * only a simulation reads (mirror and log) is there for the last 90 days.
  */
-export async function addResolved(client: Client, { from, until, window }: History): Promise<void> {
+export async function addResolved(client: Client, { from, until, window, end }: History): Promise<void> {
   await client.query("drop table if exists pg_temp.told");
   await client.query("select setseed(0.5)");
   // Log-normal lengths, the first wait some 40 minutes in the middle, cut so that all is over two days later.
@@ -71,7 +73,7 @@ export async function addResolved(client: Client, { from, until, window }: Histo
         then made.started_at + (made.first + 600 + made.second + made.rest / 2) * interval '1 second' end as woken_at,
       made.started_at + (made.first + 600 + made.second + made.rest) * interval '1 second' as resolved_at
     from (
-      select n, date_trunc('hour', now()) - interval '2 days' - n * interval '${WINDOW_DAYS} days' / ${window} as started_at,
+      select n, timestamptz '${end.toISOString()}' - n * interval '${WINDOW_DAYS} days' / ${window} as started_at,
         least(${logNormal(2400, 1.3)}, 43200)::integer as first, least(${
     logNormal(3600, 1.3)
   }, 43200)::integer as second,

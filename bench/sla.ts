@@ -98,12 +98,14 @@ export async function sla({ quick, conversations }: BenchOptions): Promise<boole
 
     const few = Math.floor(size.conversations / 10);
     const window = Math.min(50_000, few);
+    // All of it is over by now: no conversation takes two days.
+    const end = new Date(Date.now() - 2 * 86_400_000);
     progress(`a history of ${few} conversations, ${size.running} running clocks`);
     const admin = new Client({ connectionString: postgres.adminUrl });
     await admin.connect();
     stops.push(() => admin.end());
     let generation = await makeHistory(client, admin, async () => {
-      await addResolved(client, { from: 0, until: few, window });
+      await addResolved(client, { from: 0, until: few, window, end });
       await addRunning(client, size.running);
     });
     progress("sweeps");
@@ -112,7 +114,7 @@ export async function sla({ quick, conversations }: BenchOptions): Promise<boole
     generation += await makeHistory(
       client,
       admin,
-      () => addResolved(client, { from: few, until: size.conversations, window }),
+      () => addResolved(client, { from: few, until: size.conversations, window, end }),
     );
     progress("sweeps");
     const { conversations: all } = size;
@@ -120,7 +122,7 @@ export async function sla({ quick, conversations }: BenchOptions): Promise<boole
     progress(`clocks of ${size.webhooks * 2} webhooks, with a policy and without`);
     const clocks = await measureClocks(client, size.webhooks);
     progress(`a simulation of ${window} conversations`);
-    const simulation = await measureSimulation(client);
+    const simulation = await measureSimulation(client, end);
     progress("learning how long customers wait");
     const { seconds: learning, foresights } = await measureForesight(client, size.waits);
 
@@ -362,12 +364,11 @@ interface Simulation {
   conversations: number;
 }
 
-async function measureSimulation(client: Client): Promise<Simulation> {
+async function measureSimulation(client: Client, end: Date): Promise<Simulation> {
   const simulate = (targets: object, days: number) =>
     client.query(
-      `select * from api.simulate_sla($1, $2, date_trunc('hour', now()) - interval '2 days' - $3 * interval '1 day',
-        date_trunc('hour', now()) - interval '2 days')`,
-      [ACCOUNTS.history, JSON.stringify([{ conditions: [], targets }]), days],
+      `select * from api.simulate_sla($1, $2, $4::timestamptz - $3 * interval '1 day', $4)`,
+      [ACCOUNTS.history, JSON.stringify([{ conditions: [], targets }]), days, end.toISOString()],
     );
   // The policy that was in force changes nothing: a check of what was written.
   const { rows: same } = await simulate(TARGETS, 7);
@@ -381,8 +382,8 @@ async function measureSimulation(client: Client): Promise<Simulation> {
   const seconds = await timed(() => simulate(stricter, 90));
   const { rows: [{ conversations }] } = await client.query(
     `select count(distinct display_id)::integer as conversations from ledger.episodes where account_id = $1
-      and started_at >= date_trunc('hour', now()) - interval '92 days' and started_at < date_trunc('hour', now()) - interval '2 days'`,
-    [ACCOUNTS.history],
+      and started_at >= $2::timestamptz - interval '90 days' and started_at < $2`,
+    [ACCOUNTS.history, end.toISOString()],
   );
   return { seconds, conversations };
 }

@@ -37,7 +37,10 @@ function wrongSteps(
   truth: Truth,
   log: Truth,
   fields: readonly Field[],
-  { tolerance, isUnseen = () => false }: { tolerance: number; isUnseen?: (conversation: string, at: number) => boolean },
+  { tolerance, isUnseen = () => false }: {
+    tolerance: number;
+    isUnseen?: (conversation: string, at: number) => boolean;
+  },
 ): unknown[] {
   const wrong: unknown[] = [];
   for (const [conversation, steps] of truth) {

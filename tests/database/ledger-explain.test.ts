@@ -349,6 +349,10 @@ describe("an explanation", () => {
         .rows;
 
     expect(await at("2026-11-17T00:00:00Z")).toEqual([{ id: 1, fcr: null }, { id: 3, fcr: null }]);
+    // What was known of other conversations on a certain day is not worked out, and so not told.
+    const known =
+      "select bool_and(fcr is null) as is_untold from ledger.episodes_at(21, '2026-11-23T09:20:00Z', now())";
+    expect((await client.query(known)).rows).toEqual([{ is_untold: true }]);
     expect(await at("2026-11-18T09:00:00Z")).toEqual([{ id: 1, fcr: false }, { id: 2, fcr: null }, {
       id: 3,
       fcr: null,

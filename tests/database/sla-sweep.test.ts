@@ -234,6 +234,24 @@ describe("what is stored", () => {
       }]);
     }));
 
+  test("language and attributes of the conversation are asked for, too", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, { first_response: { seconds: 60, hours: "24x7" } }, {
+        name: "German gold",
+        place: 1,
+        conditions: [
+          { attribute: "language", operator: "in", values: ["de", "at"] },
+          { attribute: "conversation.plan", operator: "is_not", value: "free" },
+        ],
+      });
+      await tell(sql, 1, [["09:00", "customer"]]);
+      await tell(sql, 2, [["09:00", "customer"]]);
+      await sql.rows(`update chatwoot.conversations set additional_attributes = '{"browser_language": "de"}',
+        custom_attributes = case display_id when 1 then '{"plan": "paid"}' else '{"plan": "free"}' end::jsonb where account_id = 1`);
+      await refresh(sql, at("09:00:30"));
+      expect(await sql.rows("select display_id::int as id from sla.clocks")).toEqual([{ id: 1 }]);
+    }));
+
   test("a breach is seen the second it happens, whatever the sweep does", () =>
     database.rolledBack(async (sql) => {
       await policy(sql, HOUR);
