@@ -142,8 +142,8 @@ from (
   from analytics.time_zones as zones
   cross join lateral (
     -- A message of long before there was a Chatwoot is a mistake, and its days would be hundreds of thousands.
-    select greatest(min(episodes.started_at), timestamptz '2010-01-01T00:00:00Z') as started_at from ledger.episodes
-    where episodes.account_id = zones.account_id having count(*) > 0
+    select greatest(episodes.started_at, timestamptz '2010-01-01T00:00:00Z') as started_at from ledger.episodes
+    where episodes.account_id = zones.account_id order by episodes.started_at limit 1
   ) as first_one
   cross join lateral (
     select (first_one.started_at at time zone zones.time_zone)::date + numbers.number as day

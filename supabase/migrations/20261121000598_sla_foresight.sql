@@ -4,15 +4,18 @@ create table sla.past_waits (
   account_id bigint not null,
   inbox_id bigint not null,
   hour_class text not null,
+  hours text not null,
   waits bigint not null,
   seconds double precision[] not null,
   learnt_at timestamptz not null,
-  constraint past_waits_pkey primary key (account_id, inbox_id, hour_class)
+  constraint past_waits_pkey primary key (account_id, inbox_id, hour_class, hours),
+  constraint past_waits_hours_known check (hours in ('24x7', 'business'))
 );
 comment on table sla.past_waits is 'How long customers waited for a person in the last 90 days, by inbox and sort of hour: what sla.breach_probability reads.';
 comment on column sla.past_waits.account_id is 'Chatwoot''s account id.';
 comment on column sla.past_waits.inbox_id is 'The inbox.';
 comment on column sla.past_waits.hour_class is 'When they began to wait, in the account''s zone: morning (6 to 12), afternoon (12 to 18), night, or weekend.';
+comment on column sla.past_waits.hours is 'What their lengths are counted in: 24x7, or business for the business hours of the episode.';
 comment on column sla.past_waits.waits is 'How many waits.';
 comment on column sla.past_waits.seconds is 'Their lengths in seconds, ascending: all of them, or a thousand that stand for as many parts of them.';
 comment on column sla.past_waits.learnt_at is 'When this was worked out (UTC).';
@@ -36,29 +39,34 @@ language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_count bigint;
 begin
-  insert into sla.past_waits as existing (account_id, inbox_id, hour_class, waits, seconds, learnt_at)
-  select sorted.account_id, sorted.inbox_id, sorted.hour_class, max(sorted.waits),
+  insert into sla.past_waits as existing (account_id, inbox_id, hour_class, hours, waits, seconds, learnt_at)
+  select sorted.account_id, sorted.inbox_id, sorted.hour_class, sorted.hours, max(sorted.waits),
     -- The middle of each of a thousand equal parts.
     array_agg(sorted.seconds order by sorted.seconds) filter (where sorted.waits <= 1000
       or (sorted.number * 1000 - 500) / sorted.waits > ((sorted.number - 1) * 1000 - 500) / sorted.waits),
     learn_waits.as_of
   from (
-    select lengths.*, row_number() over (partition by lengths.account_id, lengths.inbox_id, lengths.hour_class
-      order by lengths.seconds) as number,
-      count(*) over (partition by lengths.account_id, lengths.inbox_id, lengths.hour_class) as waits
+    select lengths.*, row_number() over (of_class order by lengths.seconds) as number, count(*) over of_class as waits
     from (
       select spans.account_id, episodes.inbox_id,
-        sla.hour_class(spans.started_at, coalesce(ops.setting(spans.account_id, 'reporting_time_zone') #>> '{}', 'UTC')) as hour_class,
-        extract(epoch from spans.ended_at - spans.started_at)::double precision as seconds
-      from ledger.episodes
+        sla.hour_class(spans.started_at, zones.time_zone) as hour_class,
+        counted.hours, extract(epoch from counted.length)::double precision as seconds
+      from (
+        select distinct policies.account_id, coalesce(ops.setting(policies.account_id, 'reporting_time_zone') #>> '{}', 'UTC') as time_zone
+        from sla.policies where policies.valid_until is null
+      ) as zones
+      join ledger.episodes on episodes.account_id = zones.account_id
       join ledger.spans on spans.account_id = episodes.account_id and spans.display_id = episodes.display_id
         and spans.episode = episodes.episode and spans.kind = 'wait' and spans.ended_at <= learn_waits.as_of
+      -- A wait over the night is short in business hours and long in others: a clock is compared in its own.
+      cross join lateral (values ('24x7', spans.ended_at - spans.started_at),
+        ('business', spans.ended_business_at - spans.started_business_at)) as counted (hours, length)
       where episodes.started_at >= learn_waits.as_of - interval '90 days' and episodes.started_at <= learn_waits.as_of
         and episodes.inbox_id is not null
-        and exists (select from sla.policies where policies.account_id = episodes.account_id and policies.valid_until is null)
     ) as lengths
+    window of_class as (partition by lengths.account_id, lengths.inbox_id, lengths.hour_class, lengths.hours)
   ) as sorted
-  group by sorted.account_id, sorted.inbox_id, sorted.hour_class
+  group by sorted.account_id, sorted.inbox_id, sorted.hour_class, sorted.hours
   on conflict on constraint past_waits_pkey do update
     set waits = excluded.waits, seconds = excluded.seconds, learnt_at = excluded.learnt_at;
   get diagnostics v_count = row_count;

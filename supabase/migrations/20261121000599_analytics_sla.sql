@@ -2,9 +2,22 @@
 create view analytics.sla_clocks with (security_invoker = true) as
 select clocks.account_id, clocks.display_id, clocks.episode, clocks.clock, clocks.instance, clocks.policy_id, clocks.version,
   named.name as policy_name, told.inbox_id, inboxes.name as inbox_name, nullif(told.team, '')::bigint as team_id,
-  coalesce(wait.actor_id, case when holding.holder like 'user:%' then split_part(holding.holder, ':', 2)::bigint end) as agent_id,
-  nullif(urgency.priority, '') as priority, clocks.state, clocks.started_at, clocks.stopped_at, clocks.stopped_as,
+  -- Subqueries and not joins: they are looked up only for whoever asks for them.
+  coalesce(
+    (select spans.actor_id from ledger.spans
+      where spans.account_id = clocks.account_id and spans.display_id = clocks.display_id
+        and spans.episode = clocks.episode and spans.kind = 'wait' and spans.number = clocks.span_number),
+    (select case when holders.value like 'user:%' then split_part(holders.value, ':', 2)::bigint end from ledger.spans as holders
+      where holders.account_id = clocks.account_id and holders.display_id = clocks.display_id
+        and holders.episode = clocks.episode and holders.kind = 'holder' and holders.started_at <= coalesce(now_is.decided_at, now())
+      order by holders.number desc limit 1)) as agent_id,
+  (select nullif(changes.value, '') from ledger.events as changes
+    where changes.display_id = clocks.display_id and changes.account_id = clocks.account_id and changes.kind = 'priority'
+      and changes.unlearnt_at is null and changes.occurred_at <= coalesce(now_is.decided_at, now())
+    order by changes.occurred_at desc, changes.place desc limit 1) as priority,
+  clocks.state, clocks.started_at, clocks.stopped_at, clocks.stopped_as,
   clocks.target_seconds, clocks.calendar_id, clocks.applied_at, clocks.due_at, now_is.breach_at, now_is.outcome, now_is.decided_at,
+  now_is.settled_at,
   spent.seconds as elapsed, spent.seconds - clocks.target_seconds as overrun, spent.seconds / clocks.target_seconds as consumed,
   clocks.clock = 'next_response' and clocks.stopped_as = 'resolved' as closed_unanswered,
   case when now_is.outcome = 'cancelled' then case when clocks.stopped_as = 'resolved' then 'closed_unreplied' else clocks.stopped_as end
@@ -14,35 +27,25 @@ select clocks.account_id, clocks.display_id, clocks.episode, clocks.clock, clock
 from sla.clocks
 left join sla.policies as named on named.account_id = clocks.account_id and named.policy_id = clocks.policy_id
   and named.version = clocks.version
-left join ledger.episodes as told on told.account_id = clocks.account_id and told.display_id = clocks.display_id
-  and told.episode = clocks.episode
+-- Looked up one by one: whoever asks for a week must not read the episodes of all years.
+left join lateral (
+  select episodes.inbox_id, episodes.team, episodes.labels from ledger.episodes
+  where episodes.account_id = clocks.account_id and episodes.display_id = clocks.display_id
+    and episodes.episode = clocks.episode limit 1
+) as told on true
 left join chatwoot.inboxes on inboxes.account_id = clocks.account_id and inboxes.inbox_id = told.inbox_id
-left join ledger.spans as wait on wait.account_id = clocks.account_id and wait.display_id = clocks.display_id
-  and wait.episode = clocks.episode and wait.kind = 'wait' and wait.number = clocks.span_number
 cross join lateral (
   select coalesce(clocks.breach_at, case when clocks.state = 'running' and clocks.due_at < now()
     then greatest(clocks.due_at, clocks.applied_at) end) as breach_at
 ) as late
 cross join lateral (
   select late.breach_at, case when late.breach_at is not null then 'breached' else clocks.outcome end as outcome,
-    least(clocks.stopped_at, late.breach_at) as decided_at
+    least(clocks.stopped_at, late.breach_at) as decided_at, least(clocks.stopped_at, clocks.breach_at) as settled_at
 ) as now_is
 cross join lateral (
   select clocks.elapsed + case when clocks.running_since is null then 0
     else sla.spent(clocks.account_id, clocks.calendar_id, clocks.running_since, now()) end as seconds
-) as spent
-left join lateral (
-  select holders.value as holder from ledger.spans as holders
-  where holders.account_id = clocks.account_id and holders.display_id = clocks.display_id
-    and holders.episode = clocks.episode and holders.kind = 'holder' and holders.started_at <= coalesce(now_is.decided_at, now())
-  order by holders.number desc limit 1
-) as holding on true
-left join lateral (
-  select changes.value as priority from ledger.events as changes
-  where changes.display_id = clocks.display_id and changes.account_id = clocks.account_id and changes.kind = 'priority'
-    and changes.unlearnt_at is null and changes.occurred_at <= coalesce(now_is.decided_at, now())
-  order by changes.occurred_at desc, changes.place desc limit 1
-) as urgency on true;
+) as spent;
 comment on view analytics.sla_clocks is
   'Every clock as it stands now: a breach shows the second it happens, whatever the sweep did. elapsed, overrun and target_seconds are seconds of the clock''s hours.';
 
@@ -82,8 +85,10 @@ create view analytics.sla_attainment with (security_invoker = true) as
 select counted.*, counted.n_met::double precision / nullif(counted.n_met + counted.n_breached, 0) as attainment,
   counted.conversations_met::double precision / nullif(counted.conversations, 0) as conversation_attainment
 from (
-  select clocks.account_id, (clocks.decided_at at time zone zones.time_zone)::date as day, zones.time_zone, clocks.clock,
-    clocks.policy_id, clocks.policy_name, clocks.inbox_id, clocks.inbox_name, clocks.team_id, clocks.agent_id, clocks.priority,
+  select days.account_id, days.day, days.time_zone, of_day.*
+  from analytics.days
+  cross join lateral (
+    select clocks.clock, clocks.policy_id, clocks.policy_name, clocks.inbox_id, clocks.inbox_name, clocks.team_id, clocks.agent_id, clocks.priority,
     count(*) filter (where clocks.outcome = 'met' and clocks.excluded_as is null) as n_met,
     count(*) filter (where clocks.outcome = 'breached' and clocks.excluded_as is null) as n_breached,
     count(*) filter (where clocks.closed_unanswered and clocks.outcome = 'met' and clocks.excluded_as is null) as n_closed_unanswered,
@@ -92,10 +97,14 @@ from (
       - count(distinct clocks.display_id) filter (where clocks.excluded_as is null and clocks.outcome = 'breached') as conversations_met,
     count(*) filter (where clocks.excluded_as is null) as n_included,
     count(*) filter (where clocks.excluded_as is not null) as n_excluded
-  from analytics.sla_clocks as clocks
-  join analytics.time_zones as zones on zones.account_id = clocks.account_id
-  where clocks.decided_at is not null
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    from analytics.sla_clocks as clocks
+    where clocks.account_id = days.account_id
+      -- What is settled is found by index, what the sweep has not come by for among the few that have not stopped.
+      and ((clocks.settled_at >= days.starts_at and clocks.settled_at < days.ends_at)
+        or (clocks.settled_at is null and clocks.state = 'running' and clocks.due_at < now()
+          and clocks.decided_at >= days.starts_at and clocks.decided_at < days.ends_at))
+    group by 1, 2, 3, 4, 5, 6, 7, 8
+  ) as of_day
 ) as counted;
 comment on view analytics.sla_attainment is
   'Promises kept, by the local day on which each was decided, clock, policy, inbox, team, agent and priority: clocks (n_met of n_met + n_breached, which add up over rows) and conversations (all their clocks of the row met; these do not add up: ask analytics.sla_conversations).';
@@ -157,14 +166,13 @@ begin
       greatest(told.target_seconds - spent.seconds, 0)) end,
     late.breach_at,
     case when late.breach_at is not null then 1
-      when told.clock in ('first_response', 'next_response') and told.state = 'running' then sla.breach_probability(past,
-        extract(epoch from v_as_of - told.started_at)::double precision,
-        extract(epoch from told.due_at - told.started_at)::double precision) end
+      when told.clock in ('first_response', 'next_response') and told.state = 'running' then sla.breach_probability(past, spent.seconds, told.target_seconds) end
   from unnest(v_clocks) as told
   left join ledger.episodes on episodes.account_id = told.account_id and episodes.display_id = told.display_id
     and episodes.episode = told.episode
   left join sla.past_waits as past on past.account_id = told.account_id and past.inbox_id = episodes.inbox_id
     and past.hour_class = sla.hour_class(told.started_at, v_zone)
+    and past.hours = case when told.calendar_id is null then '24x7' else 'business' end
   cross join lateral (
     select told.elapsed + case when told.running_since is null then 0
       else sla.spent(told.account_id, told.calendar_id, told.running_since, v_as_of) end as seconds
@@ -206,6 +214,7 @@ begin
       ('breach_at', 'When it was exceeded (UTC); null while it is not.'),
       ('outcome', 'met, breached or cancelled; null while undecided.'),
       ('decided_at', 'When it was met or breached, whichever came first (UTC); null while undecided.'),
+      ('settled_at', 'decided_at as written down so far (UTC): null until the sweep or a refresh has found it. This one has an index.'),
       ('elapsed', 'Seconds used up, of the clock''s hours.'),
       ('overrun', 'Seconds over the last target, of the clock''s hours; negative while in time, and where a target became longer after the breach.'),
       ('consumed', 'Share of the target used up.'),
