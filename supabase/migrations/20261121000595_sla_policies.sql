@@ -378,13 +378,15 @@ $$;
 comment on function sla.retire_policy is
   'Ends a policy from now on (admins only), logged. Its clocks stop, what was decided stays. Errors: OC403, OC404.';
 
-create function sla.add_default_policy(account_id bigint, as_of timestamptz default now()) returns bigint
+create function sla.add_default_policy(
+  account_id bigint, valid_from timestamptz default null, as_of timestamptz default now()
+) returns bigint
 language sql volatile security invoker set search_path = '' as $$
   select sla.save_policy(add_default_policy.account_id, 'Default', '[]', '{
     "first_response": {"seconds": 900, "hours": "business", "priorities": {"urgent": {"seconds": 300, "hours": "24x7"}}},
     "next_response": {"seconds": 3600, "hours": "business", "priorities": {"urgent": {"seconds": 900, "hours": "24x7"}}},
     "resolution": {"seconds": 86400, "hours": "24x7", "priorities": {"urgent": {"seconds": 14400, "hours": "24x7"}}}
-  }', 1000000, as_of => add_default_policy.as_of)
+  }', 1000000, valid_from => add_default_policy.valid_from, as_of => add_default_policy.as_of)
 $$;
 comment on function sla.add_default_policy is
-  'Saves the policy "Default", asked last and for every conversation: first response in 15 minutes of business hours, next response in one hour, resolution in a day, urgent tighter. Errors: OC403, OC409.';
+  'Saves the policy "Default", asked last and for every conversation: first response in 15 minutes of business hours, next response in one hour, resolution in a day, urgent tighter. It holds from valid_from on; null for from now. Errors: OC403, OC409, OC422.';

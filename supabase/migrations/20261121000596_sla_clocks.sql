@@ -72,6 +72,7 @@ create table sla.breaches (
   due_at timestamptz not null,
   breach_at timestamptz not null,
   found_at timestamptz not null,
+  is_announced boolean not null,
   constraint breaches_pkey primary key (account_id, display_id, episode, clock, instance)
 );
 comment on table sla.breaches is 'Every breach once, as the sweep or a refresh found it. One that later knowledge undoes is taken out again.';
@@ -83,6 +84,8 @@ comment on column sla.breaches.instance is 'Number within episode and clock.';
 comment on column sla.breaches.due_at is 'When the target was used up (UTC).';
 comment on column sla.breaches.breach_at is 'When it was exceeded (UTC): due_at, or later when the target came to hold only then.';
 comment on column sla.breaches.found_at is 'When it was found (UTC).';
+comment on column sla.breaches.is_announced is 'Whether the sweep has notified of it; also true of what was long past when it was found.';
+create index breaches_unannounced_idx on sla.breaches (account_id, display_id) where not is_announced;
 
 create table sla.warnings (
   account_id bigint not null,
@@ -178,6 +181,21 @@ $$;
 comment on function sla.due is
   'ledger.business_due, as far as the calendar is worked out: null where the target is not used up in it.';
 
+create function sla.facts_now(account_id bigint, display_id bigint, attributes text[]) returns jsonb
+language sql stable security invoker set search_path = '' as $$
+  select coalesce(jsonb_object_agg(named.attribute, case
+      when named.attribute = 'language' then to_jsonb(coalesce(mirrored.additional_attributes ->> 'conversation_language',
+        mirrored.additional_attributes ->> 'browser_language'))
+      when named.attribute like 'contact.%' then contacts.custom_attributes -> substr(named.attribute, 9)
+      else mirrored.custom_attributes -> substr(named.attribute, 14) end), '{}')
+  from unnest(facts_now.attributes) as named (attribute)
+  join chatwoot.conversations as mirrored
+    on mirrored.account_id = facts_now.account_id and mirrored.display_id = facts_now.display_id
+  left join chatwoot.contacts on contacts.account_id = mirrored.account_id and contacts.contact_id = mirrored.contact_id
+  where named.attribute = 'language' or named.attribute like 'contact.%' or named.attribute like 'conversation.%'
+$$;
+comment on function sla.facts_now is 'Those of the attributes that Chatwoot keeps no history of, as they are now; null for what is missing.';
+
 create function sla.parts(
   asked sla.asked[], episodes ledger.episodes[], spans ledger.spans[], policies sla.policies[], as_of timestamptz
 ) returns setof sla.part
@@ -189,8 +207,11 @@ declare
     cross join lateral jsonb_object_keys(policies.targets) as named (clock));
   v_attributes text[] := array(select distinct entries.entry ->> 'attribute' from unnest(parts.policies) as policies
     cross join lateral jsonb_array_elements(policies.conditions) as entries (entry));
+  v_noted text[];
   v_kinds text[];
 begin
+  v_noted := array(select named.attribute from unnest(v_attributes) as named (attribute)
+    where named.attribute = 'language' or named.attribute like 'contact.%' or named.attribute like 'conversation.%');
   v_kinds := array['priority']
     || case when 'label' = any (v_attributes) then array['labels'] else '{}' end
     || case when 'team_id' = any (v_attributes) or exists (select from ledger.calendar_uses as uses
@@ -358,14 +379,16 @@ begin
             where told.display_id = cuts.display_id and told.account_id = cuts.account_id and told.kind = 'labels'
               and told.unlearnt_at is null and told.occurred_at <= cuts.at
             order by told.occurred_at desc, told.place desc limit 1) end as labels,
-          case when v_attributes <> '{}' then (select facts.facts from sla.facts
-            where facts.account_id = cuts.account_id and facts.display_id = cuts.display_id
-              and facts.known_from <= cuts.at order by facts.known_from desc limit 1) end as facts
+          -- What no policy has asked for before was not noted: then it is as it is now.
+          case when v_noted = '{}' then '{}' else sla.facts_now(cuts.account_id, cuts.display_id, v_noted)
+            || coalesce((select facts.facts from sla.facts
+              where facts.account_id = cuts.account_id and facts.display_id = cuts.display_id
+                and facts.known_from <= cuts.at order by facts.known_from desc limit 1), '{}') end as facts
       ) as then_it_was
       join unnest(parts.policies) as policies on policies.account_id = cuts.account_id and policies.valid_from <= cuts.at
         and cuts.at < coalesce(policies.valid_until, 'infinity')
       where policies.conditions = '[]' or sla.matches(policies.conditions,
-        coalesce(then_it_was.facts, '{}') || jsonb_build_object('inbox_id', cuts.inbox_id, 'channel', cuts.channel,
+        then_it_was.facts || jsonb_build_object('inbox_id', cuts.inbox_id, 'channel', cuts.channel,
           'team_id', then_it_was.team_id, 'label', then_it_was.labels, 'priority', then_it_was.priority))
       order by policies.position limit 1
     ) as held on true
@@ -538,21 +561,11 @@ begin
     select asked.account_id, asked.display_id,
       (select facts.facts from sla.facts where facts.account_id = asked.account_id and facts.display_id = asked.display_id
         order by facts.known_from desc limit 1) as before,
-      (select coalesce(jsonb_object_agg(named.attribute, case
-          when named.attribute = 'language' then to_jsonb(coalesce(mirrored.additional_attributes ->> 'conversation_language',
-            mirrored.additional_attributes ->> 'browser_language'))
-          when named.attribute like 'contact.%' then contacts.custom_attributes -> substr(named.attribute, 9)
-          else mirrored.custom_attributes -> substr(named.attribute, 14) end), '{}')
-        from (
-          select distinct entries.entry ->> 'attribute' as attribute from sla.policies
-          cross join lateral jsonb_array_elements(policies.conditions) as entries (entry)
-          where policies.account_id = asked.account_id and policies.valid_until is null
-            and (entries.entry ->> 'attribute' = 'language' or entries.entry ->> 'attribute' like 'con%.%')
-        ) as named) as facts
+      sla.facts_now(asked.account_id, asked.display_id, array(
+        select distinct entries.entry ->> 'attribute' from sla.policies
+        cross join lateral jsonb_array_elements(policies.conditions) as entries (entry)
+        where policies.account_id = asked.account_id and policies.valid_until is null)) as facts
     from (select distinct given_ones.account_id, given_ones.display_id from unnest(note_facts.given) as given_ones) as asked
-    join chatwoot.conversations as mirrored
-      on mirrored.account_id = asked.account_id and mirrored.display_id = asked.display_id
-    left join chatwoot.contacts on contacts.account_id = mirrored.account_id and contacts.contact_id = mirrored.contact_id
   ) as news
   where news.facts is distinct from news.before and (news.before is not null or news.facts <> '{}')
   on conflict on constraint facts_pkey do update set facts = excluded.facts;

@@ -4,7 +4,9 @@ create function sla.announce(kind text, given sla.clocks[], shares numeric[], as
 language plpgsql volatile security invoker set search_path = '' as $$
 begin
   perform ops.notify(told.account_id, announce.kind,
-    format('%s/%s/%s/%s/%s%s', announce.kind, told.display_id, told.episode, told.clock, told.instance, '/' || announce.shares[told.number]),
+    -- With the instant: what turned out to be none must not silence what comes later.
+    format('%s/%s/%s/%s/%s/%s', announce.kind, told.display_id, told.episode, told.clock, told.instance,
+      coalesce(announce.shares[told.number]::text, to_char(told.breach_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))),
     case announce.kind when 'sla.breach'
       then format('Conversation %s is past its %s', told.display_id, replace(told.clock, '_', ' '))
       else format('Conversation %s has used %s %% of its %s', told.display_id, round(announce.shares[told.number] * 100), replace(told.clock, '_', ' ')) end,
@@ -22,30 +24,51 @@ comment on function sla.announce is 'Notifies of breaches (sla.breach), or of wa
 create function sla.record_breaches(given sla.clocks[], as_of timestamptz) returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
-  v_new sla.clocks[];
+  v_count bigint;
 begin
-  if record_breaches.given = '{}' then
-    return 0;
-  end if;
-  with written as (
-    insert into sla.breaches as existing (account_id, display_id, episode, clock, instance, due_at, breach_at, found_at)
-    select told.account_id, told.display_id, told.episode, told.clock, told.instance, coalesce(told.due_at, told.breach_at),
-      told.breach_at, record_breaches.as_of
-    from unnest(record_breaches.given) as told
-    on conflict on constraint breaches_pkey do update set due_at = excluded.due_at, breach_at = excluded.breach_at
-    where (existing.due_at, existing.breach_at) <> (excluded.due_at, excluded.breach_at)
-    returning existing.account_id, existing.display_id, existing.episode, existing.clock, existing.instance
-  )
-  select coalesce(array_agg(row(told.*)::sla.clocks), '{}') into v_new
-  from written join unnest(record_breaches.given) as told using (account_id, display_id, episode, clock, instance);
-  -- Of a history that comes in late nobody wants to be woken up; after hours of downtime they do.
-  perform sla.announce('sla.breach', array(select row(told.*)::sla.clocks from unnest(v_new) as told
-    where told.breach_at > record_breaches.as_of - interval '1 day'), null, record_breaches.as_of);
-  return cardinality(v_new);
+  insert into sla.breaches as existing (account_id, display_id, episode, clock, instance, due_at, breach_at, found_at, is_announced)
+  select told.account_id, told.display_id, told.episode, told.clock, told.instance, coalesce(told.due_at, told.breach_at),
+    told.breach_at, record_breaches.as_of,
+    -- Of a history that comes in late nobody wants to be woken up; after hours of downtime they do.
+    told.breach_at <= record_breaches.as_of - interval '1 day'
+  from unnest(record_breaches.given) as told
+  on conflict on constraint breaches_pkey do update set due_at = excluded.due_at, breach_at = excluded.breach_at,
+    is_announced = excluded.is_announced
+  where existing.breach_at <> excluded.breach_at;
+  get diagnostics v_count = row_count;
+  return v_count;
 end
 $$;
-comment on function sla.record_breaches is
-  'Writes down breaches, each once, and notifies of those of the last day; returns how many are new or moved.';
+comment on function sla.record_breaches is 'Writes down breaches, each once; returns how many are new or moved. The sweep notifies of them.';
+
+create function sla.announce_breaches(as_of timestamptz, batch_size integer) returns bigint
+language plpgsql volatile security invoker set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+  v_told sla.clocks[];
+begin
+  with untold as materialized (
+    select breaches.account_id, breaches.display_id, breaches.episode, breaches.clock, breaches.instance
+    from sla.breaches
+    where not breaches.is_announced
+      -- While more is known of a conversation than is counted, a reply may be on its way.
+      and not exists (select from ledger.queue where queue.account_id = breaches.account_id
+        and queue.display_id = breaches.display_id and queue.problem is null
+        and queue.queued_at > announce_breaches.as_of - interval '10 minutes')
+    order by breaches.account_id, breaches.display_id limit announce_breaches.batch_size for update skip locked
+  ), announced as (
+    update sla.breaches as existing set is_announced = true from untold
+    where existing.account_id = untold.account_id and existing.display_id = untold.display_id
+      and existing.episode = untold.episode and existing.clock = untold.clock and existing.instance = untold.instance
+    returning existing.account_id, existing.display_id, existing.episode, existing.clock, existing.instance
+  )
+  select coalesce(array_agg(row(told.*)::sla.clocks), '{}') into v_told
+  from announced join sla.clocks as told using (account_id, display_id, episode, clock, instance);
+  perform sla.announce('sla.breach', v_told, null, announce_breaches.as_of);
+  return cardinality(v_told);
+end
+$$;
+comment on function sla.announce_breaches is 'Notifies of breaches that were written down, each once, at most a batch; returns how many.';
 
 create function sla.sweep(as_of timestamptz default now(), batch_size integer default 1000) returns bigint
 language plpgsql volatile security invoker set search_path = ''
@@ -61,7 +84,7 @@ begin
     where clocks.attention_at < sweep.as_of
     order by clocks.attention_at limit sweep.batch_size for update skip locked);
   if v_due = '{}' then
-    return 0;
+    return sla.announce_breaches(sweep.as_of, sweep.batch_size);
   end if;
   with found as (
     update sla.clocks as existing set breach_at = greatest(told.due_at, told.applied_at), outcome = 'breached', attention_at = null
@@ -90,11 +113,12 @@ begin
   from unnest(v_due) as told
   where existing.account_id = told.account_id and existing.display_id = told.display_id and existing.episode = told.episode
     and existing.clock = told.clock and existing.instance = told.instance and (told.due_at is null or told.due_at >= sweep.as_of);
+  perform sla.announce_breaches(sweep.as_of, sweep.batch_size);
   return cardinality(v_due);
 end
 $$;
 comment on function sla.sweep is
-  'Writes down the breaches and warnings of clocks that are due, at most a batch, with their true instants, and notifies; returns how many clocks it looked at.';
+  'Writes down the breaches and warnings of clocks that are due, at most a batch, with their true instants, and notifies; returns how many clocks or breaches it was busy with.';
 
 create procedure sla.tick(as_of timestamptz default null, budget interval default '30 seconds')
 -- No SET clause: a procedure that commits cannot have one.

@@ -16,11 +16,11 @@ as $$ select sla.retire_policy(retire_sla_policy.account_id, retire_sla_policy.p
 comment on function api.retire_sla_policy is
   'Ends a policy from now on; logged. Its running clocks stop or follow the next policy, what was decided stays. Admins only. Errors: OC403, OC404.';
 
-create function api.add_default_sla_policy(account_id bigint) returns bigint
+create function api.add_default_sla_policy(account_id bigint, valid_from timestamptz default null) returns bigint
 language sql volatile security invoker set search_path = ''
-as $$ select sla.add_default_policy(add_default_sla_policy.account_id) $$;
+as $$ select sla.add_default_policy(add_default_sla_policy.account_id, add_default_sla_policy.valid_from) $$;
 comment on function api.add_default_sla_policy is
-  'Saves the policy "Default" for every conversation that no other is for: first response in 15 minutes of business hours, next response in one hour, resolution in a day, urgent tighter. Admins only. Errors: OC403, OC409.';
+  'Saves the policy "Default" for every conversation that no other is for: first response in 15 minutes of business hours, next response in one hour, resolution in a day, urgent tighter. It holds from valid_from on (null: from now; -infinity: since ever). Admins only. Errors: OC403, OC409, OC422.';
 
 create function api.sla_at_risk(account_id bigint, as_of timestamptz default null, most integer default 200)
 returns table (

@@ -37,7 +37,7 @@ const CALLERS: Record<string, string[]> = {
   "analytics.wilson_lower(bigint,bigint)": ["analyst", "authenticated", "service_role"],
   "analytics.wilson_upper(bigint,bigint)": ["analyst", "authenticated", "service_role"],
   "api.acknowledge_notification(bigint,bigint)": ["authenticated", "service_role"],
-  "api.add_default_sla_policy(bigint)": ["authenticated", "service_role"],
+  "api.add_default_sla_policy(bigint,timestamp with time zone)": ["authenticated", "service_role"],
   "api.add_notification_endpoint(bigint,text,text,text,text[],ops.notification_severity,integer,integer,text,boolean,integer,integer,integer)":
     [
       "authenticated",
@@ -124,7 +124,7 @@ const CALLERS: Record<string, string[]> = {
   "ops.set_setting(bigint,text,jsonb,timestamp with time zone)": ["authenticated", "service_role"],
   "ops.setting(bigint,text)": ["authenticated", "service_role"],
   "ops.test_notification(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],
-  "sla.add_default_policy(bigint,timestamp with time zone)": ["authenticated", "service_role"],
+  "sla.add_default_policy(bigint,timestamp with time zone,timestamp with time zone)": ["authenticated", "service_role"],
   "sla.at_risk(bigint,timestamp with time zone,integer)": ["authenticated", "service_role"],
   "sla.clocks_at(bigint,timestamp with time zone,bigint[])": ["authenticated", "service_role"],
   "sla.explain(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],

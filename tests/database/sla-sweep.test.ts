@@ -46,7 +46,10 @@ describe("the sweep", () => {
         breach_at: "10:00:00",
       }]);
       expect(await sweep(sql, at("12:01"))).toBe("0");
-      expect(await notified(sql)).toEqual([{ kind: "sla.breach", dedupe_key: "sla.breach/1/1/first_response/1" }]);
+      expect(await notified(sql)).toEqual([{
+        kind: "sla.breach",
+        dedupe_key: "sla.breach/1/1/first_response/1/2026-11-16T10:00:00Z",
+      }]);
     }));
 
   test("warns once for each share, and no more once it is late", () =>
@@ -67,6 +70,25 @@ describe("the sweep", () => {
       ]);
       await sweep(sql, at("10:00:01"));
       expect((await notified(sql)).map((row) => row.kind)).toEqual(["sla.breach", "sla.warning", "sla.warning"]);
+    }));
+
+  test("what comes in piece by piece alarms nobody until all of it is counted", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, HOUR);
+      await tell(sql, 1, [["09:00", "customer"]]);
+      await refresh(sql, at("11:00"));
+      expect(await breaches(sql)).toHaveLength(1);
+      // More of it is known, and not counted yet.
+      await sql.rows("insert into ledger.queue (account_id, display_id, queued_at) values (1, 1, now())");
+      await sweep(sql, at("11:01"));
+      expect(await notified(sql)).toEqual([]);
+      await tell(sql, 1, [["09:30", "human"], ["10:00", "customer"]]);
+      await refresh(sql, at("11:02"));
+      await sweep(sql, at("11:03"));
+      // The first was none; the second is one, at its own instant.
+      expect(await notified(sql)).toEqual([
+        { kind: "sla.breach", dedupe_key: "sla.breach/1/1/next_response/1/2026-11-16T11:00:00Z" },
+      ]);
     }));
 
   test("a reply that comes to be known late undoes a breach that was none", () =>
@@ -100,6 +122,7 @@ describe("the sweep", () => {
       `select ledger.refresh(array(select row(account_id, display_id, null, null, '-infinity', now() - interval '59 minutes 59 seconds',
         0, null, null)::ledger.queue from chatwoot.conversations), now() - interval '59 minutes 59 seconds')`,
     );
+    await first.query("delete from ledger.queue");
     await Promise.all([
       first.query("call sla.tick()"),
       second.query("call sla.tick()"),
@@ -325,6 +348,26 @@ describe("simulation", () => {
       expect(await stored(sql)).toEqual(before);
     }));
 });
+
+test("a simulated policy may ask what no policy has asked before", () =>
+  database.rolledBack(async (sql) => {
+    await tell(sql, 1, [["09:00", "customer"], ["10:00", "human"]]);
+    await sql.rows(
+      `update chatwoot.conversations set additional_attributes = '{"browser_language": "de"}' where account_id = 1`,
+    );
+    await refresh(sql, at("22:00"));
+    const asked = (language: string) =>
+      sql.rows("select breached_after::int from sla.simulate(1, $1, $2, $3, $3)", [
+        JSON.stringify([{
+          conditions: [{ attribute: "language", operator: "is", value: language }],
+          targets: { first_response: { seconds: 60, hours: "24x7" } },
+        }]),
+        at("00:00"),
+        at("23:00"),
+      ]);
+    expect(await asked("de")).toEqual([{ breached_after: 1 }]);
+    expect(await asked("en")).toEqual([]);
+  }));
 
 test("members of another account see nothing, and only admins change policies", () =>
   database.rolledBack(async (sql) => {

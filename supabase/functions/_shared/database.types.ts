@@ -250,7 +250,7 @@ export type Database = {
                   ]
                 },"sla_attainment": {
                   Row: {
-                    "account_id": number,"agent_id": number | null,"attainment": number | null,"clock": string,"conversation_attainment": number | null,"conversations": number | null,"conversations_met": number | null,"day": string | null,"inbox_id": number | null,"inbox_name": string | null,"n_breached": number | null,"n_closed_unanswered": number | null,"n_excluded": number | null,"n_included": number | null,"n_met": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"team_id": number | null,"time_zone": string | null
+                    "account_id": number | null,"agent_id": number | null,"attainment": number | null,"clock": string,"conversation_attainment": number | null,"conversations": number | null,"conversations_met": number | null,"day": string | null,"inbox_id": number | null,"inbox_name": string | null,"n_breached": number | null,"n_closed_unanswered": number | null,"n_excluded": number | null,"n_included": number | null,"n_met": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"team_id": number | null,"time_zone": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -266,7 +266,7 @@ export type Database = {
                   ]
                 },"sla_clocks": {
                   Row: {
-                    "account_id": number,"agent_id": number | null,"applied_at": string,"breach_at": string | null,"calendar_id": number | null,"clock": string,"closed_unanswered": boolean | null,"consumed": number | null,"decided_at": string | null,"display_id": number,"due_at": string | null,"elapsed": number | null,"episode": number,"excluded_as": string | null,"inbox_id": number | null,"inbox_name": string | null,"instance": number,"outcome": string | null,"overrun": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"started_at": string,"state": string,"stopped_as": string | null,"stopped_at": string | null,"target_seconds": number,"team_id": number | null,"version": number
+                    "account_id": number,"agent_id": number | null,"applied_at": string,"breach_at": string | null,"calendar_id": number | null,"clock": string,"closed_unanswered": boolean | null,"consumed": number | null,"decided_at": string | null,"display_id": number,"due_at": string | null,"elapsed": number | null,"episode": number,"excluded_as": string | null,"inbox_id": number | null,"inbox_name": string | null,"instance": number,"outcome": string | null,"overrun": number | null,"policy_id": number,"policy_name": string | null,"priority": string | null,"settled_at": string | null,"started_at": string,"state": string,"stopped_as": string | null,"stopped_at": string | null,"target_seconds": number,"team_id": number | null,"version": number
                   }
                   ComputedFields: never
                   Relationships: [
@@ -544,7 +544,7 @@ isOneToOne: false
 { Args: { "account_id": number,"notification_id": number }; Returns: boolean
                            },
 "add_default_sla_policy":
-{ Args: { "account_id": number }; Returns: number
+{ Args: { "account_id": number,"valid_from"?: string }; Returns: number
                            },
 "add_notification_endpoint":
 { Args: { "account_id": number,"critical_at_once"?: boolean,"digest_minutes"?: number,"escalate_after_seconds"?: number,"escalate_times"?: number,"format": string,"kinds"?: (string)[],"minimum_severity"?: "info"|"warning"|"critical","name": string,"quiet_end_minute"?: number,"quiet_start_minute"?: number,"time_zone"?: string,"url": string }; Returns: {
