@@ -218,8 +218,10 @@ begin
     returning existing.account_id, existing.display_id, existing.changed_at, existing.fingerprint
   )
   -- What is as it was just before says nothing new, unless something is told to have happened in between.
-  insert into ledger.queue as existing (account_id, display_id, states_since, queued_at)
+  insert into ledger.queue as existing (account_id, display_id, messages_since, states_since, queued_at)
   select added.account_id, added.display_id,
+    -- Of one that is new all messages are, and those that come with it need not say so one by one.
+    case when before.fingerprint is null then '-infinity'::timestamptz end,
     case when before.fingerprint is null then '-infinity' else added.changed_at end, now()
   from added
   left join lateral (
@@ -239,7 +241,8 @@ begin
       and events.source in ('change', 'activity', 'reporting_event'))
   order by added.account_id, added.display_id
   on conflict on constraint queue_pkey do update
-    set states_since = least(existing.states_since, excluded.states_since), retry_at = null;
+    set messages_since = least(existing.messages_since, excluded.messages_since),
+      states_since = least(existing.states_since, excluded.states_since), retry_at = null;
 end
 $$;
 comment on function ledger.observe is
