@@ -200,13 +200,23 @@ begin
     unassigned_ended = excluded.unassigned_ended,
     unassigned_ended_business = excluded.unassigned_ended_business,
     unknown_holder_ended = excluded.unknown_holder_ended;
-  -- The clocks of service level policies run on these spans.
+  -- The clocks of service level policies run on these spans. What went to and fro very often is left to cron.
   perform sla.refresh(array(
     select row(requests.account_id, requests.display_id, null,
       case when requests.is_tail then walks.walk_since else '-infinity' end, null, null)::sla.asked
     from unnest(v_requests) as requests
-    join unnest(v_walks) as walks on walks.account_id = requests.account_id and walks.display_id = requests.display_id),
+    join unnest(v_walks) as walks on walks.account_id = requests.account_id and walks.display_id = requests.display_id
+    where refresh.most_events is null or not exists (select from ledger.episodes where episodes.account_id = requests.account_id
+      and episodes.display_id = requests.display_id and episodes.states > 60)),
     refresh.as_of);
+  if refresh.most_events is not null then
+    perform ledger.mark(requests.account_id, requests.display_id, walk_since => walks.walk_since, as_of => refresh.as_of)
+    from unnest(v_requests) as requests
+    join unnest(v_walks) as walks on walks.account_id = requests.account_id and walks.display_id = requests.display_id
+    where exists (select from sla.policies where policies.account_id = requests.account_id)
+      and exists (select from ledger.episodes where episodes.account_id = requests.account_id
+        and episodes.display_id = requests.display_id and episodes.states > 60);
+  end if;
   return cardinality(v_requests);
 end
 $$;

@@ -18,6 +18,7 @@ create table sla.policies (
   valid_until timestamptz,
   changed_at timestamptz not null,
   changed_by text not null,
+  is_settled boolean not null default false,
   constraint policies_pkey primary key (account_id, policy_id, version),
   constraint policies_name_bounded check (length(name) between 1 and 100),
   constraint policies_position_bounded check (position between 1 and 1000000)
@@ -34,6 +35,8 @@ comment on column sla.policies.valid_from is 'From when on this version holds (U
 comment on column sla.policies.valid_until is 'Until when it holds (UTC); null while it does.';
 comment on column sla.policies.changed_at is 'When it was saved (UTC).';
 comment on column sla.policies.changed_by is 'Who saved it, as in the decision log.';
+comment on column sla.policies.is_settled is 'Whether what began while it was being saved has been looked after.';
+create index policies_unsettled_idx on sla.policies (changed_at) where not is_settled;
 create unique index policies_current_position_key on sla.policies (account_id, position) where valid_until is null;
 create unique index policies_current_name_key on sla.policies (account_id, lower(name)) where valid_until is null;
 
@@ -172,7 +175,7 @@ begin
           using errcode = 'OC422', hint = 'business is the calendar of the team, else of the inbox, else of the account. Calendars: select calendar_id, name from api.calendars.';
       end if;
       v_of_priorities := v_of_priorities || jsonb_build_object(v_priority,
-        jsonb_build_object('seconds', (v_target ->> 'seconds')::integer, 'hours', v_hours));
+        jsonb_build_object('seconds', (v_target ->> 'seconds')::numeric::integer, 'hours', v_hours));
     end loop;
     if v_of_priorities = '{}' then
       raise exception '% has no target', v_place using errcode = 'OC422', hint = c_shape;
@@ -187,9 +190,10 @@ begin
       or jsonb_array_length(coalesce(v_entry -> 'warn_at', '[]')) > 5
       or exists (select from jsonb_array_elements(coalesce(v_entry -> 'warn_at', '[]')) as entries (entry)
         where not case when jsonb_typeof(entries.entry) = 'number'
-          then (entries.entry #>> '{}')::numeric > 0 and (entries.entry #>> '{}')::numeric < 1 else false end)
+          then (entries.entry #>> '{}')::numeric between 0.01 and 0.99 and scale((entries.entry #>> '{}')::numeric) <= 4
+          else false end)
     then
-      raise exception '%: warn_at must be an array of up to 5 shares of the target, each over 0 and under 1', v_place
+      raise exception '%: warn_at must be an array of up to 5 shares of the target, each from 0.01 to 0.99', v_place
         using errcode = 'OC422', hint = '[0.75] warns when three quarters of the time are used up; [] never.';
     end if;
     v_read := v_read || jsonb_build_object(v_clock, jsonb_build_object(
@@ -290,6 +294,8 @@ begin
     raise exception 'place must be from 1 to 1000000, not %', save_policy.place
       using errcode = 'OC422', hint = 'The policy with the smallest place is asked first; null for the last.';
   end if;
+  -- No calendar is deleted while a policy that names it is being saved.
+  perform pg_advisory_xact_lock(hashtextextended('ledger.calendars', save_policy.account_id));
   v_conditions := sla.read_conditions(save_policy.conditions);
   v_targets := sla.read_targets(save_policy.account_id, save_policy.targets);
   perform pg_advisory_xact_lock(hashtextextended('sla.policies', save_policy.account_id));
@@ -308,11 +314,26 @@ begin
   v_policy_id := coalesce(v_before.policy_id, (
     select coalesce(max(policies.policy_id), 0) + 1 from sla.policies where policies.account_id = save_policy.account_id));
   v_valid_from := coalesce(save_policy.valid_from, save_policy.as_of);
-  if v_valid_from > save_policy.as_of or v_valid_from < v_before.valid_from then
-    raise exception 'valid_from must be % to now, not %',
-      case when v_before.policy_id is null then 'any instant' else 'from that of the version before (' || v_before.valid_from || ')' end,
-      v_valid_from
+  if v_valid_from > save_policy.as_of then
+    raise exception 'valid_from must not be after now, but is %', v_valid_from
       using errcode = 'OC422', hint = 'Null means from now on; -infinity, for a new policy, since ever.';
+  end if;
+  -- What was promised was promised.
+  if v_before.policy_id is not null and v_valid_from < save_policy.as_of then
+    raise exception 'The policy "%" exists, and changes from now on, not from %', v_before.name, v_valid_from
+      using errcode = 'OC422', hint = 'Leave valid_from out. What another policy would have meant: api.simulate_sla.';
+  end if;
+  if (select count(*) from sla.policies where policies.account_id = save_policy.account_id and policies.valid_until is null) >= 100
+    and v_before.policy_id is null
+  then
+    raise exception 'There are 100 policies already' using errcode = 'OC409',
+      hint = 'Retire some first (api.retire_sla_policy), or join those with the same targets: a condition may name 100 values.';
+  end if;
+  if (select count(*) from sla.policies where policies.account_id = save_policy.account_id
+    and policies.changed_at > save_policy.as_of - interval '1 day') >= 200
+  then
+    raise exception 'Policies were saved 200 times within a day' using errcode = 'OC409',
+      hint = 'Each version is kept and asked. Try a policy with api.simulate_sla before it is saved.';
   end if;
   if (v_before.name, v_before.position, v_before.conditions, v_before.targets)
     = (trim(save_policy.name), v_position, v_conditions, v_targets)
@@ -363,7 +384,7 @@ language plpgsql volatile security definer set search_path = '' as $$
 begin
   perform access.require_role(retire_policy.account_id, 'admin');
   perform pg_advisory_xact_lock(hashtextextended('sla.policies', retire_policy.account_id));
-  update sla.policies as existing set valid_until = greatest(retire_policy.as_of, existing.valid_from)
+  update sla.policies as existing set valid_until = greatest(retire_policy.as_of, existing.valid_from), is_settled = false
   where existing.account_id = retire_policy.account_id and existing.policy_id = retire_policy.policy_id
     and existing.valid_until is null;
   if not found then

@@ -149,6 +149,9 @@ begin
   end if;
   select * into v_calendar from ledger.calendars
   where calendars.account_id = spent.account_id and calendars.calendar_id = spent.calendar_id;
+  if not found then
+    return 0;
+  end if;
   -- An instant decades off is a mistake of whoever wrote it, and must not stop the others.
   return ledger.business_seconds(spent.account_id, spent.calendar_id, greatest(spent.since, v_calendar.built_from),
     least(spent.until, v_calendar.built_until));
@@ -169,6 +172,9 @@ begin
   end if;
   select * into v_calendar from ledger.calendars
   where calendars.account_id = due.account_id and calendars.calendar_id = due.calendar_id;
+  if not found then
+    return null;
+  end if;
   v_since := least(greatest(due.since, v_calendar.built_from), v_calendar.built_until);
   begin
     return ledger.business_due(due.account_id, due.calendar_id, v_since, due.seconds);
@@ -183,16 +189,19 @@ comment on function sla.due is
 
 create function sla.facts_now(account_id bigint, display_id bigint, attributes text[]) returns jsonb
 language sql stable security invoker set search_path = '' as $$
-  select coalesce(jsonb_object_agg(named.attribute, case
+  -- A condition names up to 200 characters: of what is longer it only matters that it is there.
+  select coalesce(jsonb_object_agg(told.attribute, case when length(told.entry::text) > 300 then '"…"' else told.entry end), '{}')
+  from (select named.attribute, case
       when named.attribute = 'language' then to_jsonb(coalesce(mirrored.additional_attributes ->> 'conversation_language',
         mirrored.additional_attributes ->> 'browser_language'))
       when named.attribute like 'contact.%' then contacts.custom_attributes -> substr(named.attribute, 9)
-      else mirrored.custom_attributes -> substr(named.attribute, 14) end), '{}')
+      else mirrored.custom_attributes -> substr(named.attribute, 14) end as entry
   from unnest(facts_now.attributes) as named (attribute)
   join chatwoot.conversations as mirrored
     on mirrored.account_id = facts_now.account_id and mirrored.display_id = facts_now.display_id
   left join chatwoot.contacts on contacts.account_id = mirrored.account_id and contacts.contact_id = mirrored.contact_id
   where named.attribute = 'language' or named.attribute like 'contact.%' or named.attribute like 'conversation.%'
+  ) as told
 $$;
 comment on function sla.facts_now is 'Those of the attributes that Chatwoot keeps no history of, as they are now; null for what is missing.';
 
@@ -252,10 +261,11 @@ begin
         union all
         select mirrored.deleted_at, 'deleted'
         union all
-        select min(labels.occurred_at), 'spam' from ledger.events as labels
+        select max(labels.occurred_at), 'spam' from ledger.events as labels
         where told.labels like '%"spam"%' and labels.display_id = told.display_id and labels.account_id = told.account_id
-          and labels.kind = 'labels' and labels.unlearnt_at is null and labels.occurred_at <= parts.as_of
-          and labels.value::jsonb ? 'spam'
+          and labels.kind = 'labels' and labels.kind <> 'message' and labels.unlearnt_at is null
+          and labels.occurred_at <= parts.as_of
+          and labels.value like '%"spam"%' and labels.previous not like '%"spam"%'
       ) as endings
       where endings.at <= parts.as_of order by endings.at limit 1
     ) as gone on true
@@ -555,6 +565,17 @@ comment on function sla.measure is
 create function sla.note_facts(given sla.asked[], as_of timestamptz) returns void
 language plpgsql volatile security invoker set search_path = '' as $$
 begin
+  -- What is asked for the first time was never noted: it counts as having always been so.
+  update sla.facts as existing set facts = news.facts || existing.facts
+  from (
+    select asked.account_id, asked.display_id, sla.facts_now(asked.account_id, asked.display_id, array(
+      select distinct entries.entry ->> 'attribute' from sla.policies
+      cross join lateral jsonb_array_elements(policies.conditions) as entries (entry)
+      where policies.account_id = asked.account_id and policies.valid_until is null)) as facts
+    from (select distinct given_ones.account_id, given_ones.display_id from unnest(note_facts.given) as given_ones) as asked
+  ) as news
+  where existing.account_id = news.account_id and existing.display_id = news.display_id
+    and not existing.facts ?& array(select jsonb_object_keys(news.facts));
   insert into sla.facts (account_id, display_id, known_from, facts)
   select news.account_id, news.display_id, case when news.before is null then '-infinity' else note_facts.as_of end, news.facts
   from (
@@ -582,6 +603,8 @@ declare
   v_asked sla.asked[];
   v_spans ledger.spans[];
   v_clocks sla.clocks[];
+  v_keys jsonb;
+  v_given sla.asked[];
   v_count bigint;
 begin
   v_policies := array(select row(policies.*)::sla.policies from sla.policies
@@ -595,15 +618,23 @@ begin
   then
     perform sla.note_facts(refresh.given, refresh.as_of);
   end if;
+  -- Spam cancels what came before it, and taken back revives it.
+  v_given := array(
+    select row(asked.account_id, asked.display_id, asked.episode, case when isfinite(asked.since) and exists (
+        select from ledger.events as changes where changes.display_id = asked.display_id
+          and changes.account_id = asked.account_id and changes.kind = 'labels' and changes.kind <> 'message'
+          and changes.occurred_at >= asked.since and changes.value || changes.previous like '%"spam"%')
+      then '-infinity' else asked.since end, null, null)::sla.asked
+    from unnest(refresh.given) as asked);
   v_episodes := array(
-    select row(episodes.*)::ledger.episodes from unnest(refresh.given) as asked
+    select row(episodes.*)::ledger.episodes from unnest(v_given) as asked
     join ledger.conversations as known on known.account_id = asked.account_id and known.display_id = asked.display_id
     join ledger.episodes on episodes.account_id = asked.account_id and episodes.display_id = asked.display_id
       and (episodes.last_event_at >= asked.since or episodes.episode = known.episodes));
   v_asked := array(
     select row(told.account_id, told.display_id, told.episode, asked.since, first_one.span_number, first_one.started_at)::sla.asked
     from unnest(v_episodes) as told
-    join unnest(refresh.given) as asked on asked.account_id = told.account_id and asked.display_id = told.display_id
+    join unnest(v_given) as asked on asked.account_id = told.account_id and asked.display_id = told.display_id
     left join sla.clocks as first_one on first_one.account_id = told.account_id and first_one.display_id = told.display_id
       and first_one.episode = told.episode and first_one.clock = 'first_response' and first_one.instance = 1
       and first_one.started_at < asked.since and told.is_outbound is false);
@@ -617,12 +648,13 @@ begin
     where spans.kind = 'state' or (spans.kind = 'wait' and (coalesce(spans.ended_at, 'infinity') >= asked.since
       or (asked.first_wait is null and told.is_outbound is not true))));
   v_clocks := sla.measure(v_asked, v_episodes, v_spans, v_policies, refresh.as_of);
-  delete from sla.clocks as old using unnest(refresh.given) as asked
+  -- Looked up and not joined: of a long thread there are thousands.
+  v_keys := coalesce((select jsonb_object_agg(concat_ws('/', told.account_id, told.display_id, told.episode, told.clock,
+    told.instance), true) from unnest(v_clocks) as told), '{}');
+  delete from sla.clocks as old using unnest(v_given) as asked
   where old.account_id = asked.account_id and old.display_id = asked.display_id
     and (not isfinite(asked.since) or coalesce(old.stopped_at, 'infinity') >= asked.since)
-    and not exists (select from unnest(v_clocks) as told where told.account_id = old.account_id
-      and told.display_id = old.display_id and told.episode = old.episode and told.clock = old.clock
-      and told.instance = old.instance);
+    and not v_keys ? concat_ws('/', old.account_id, old.display_id, old.episode, old.clock, old.instance);
   insert into sla.clocks as existing
   select told.* from unnest(v_clocks) as told
   on conflict on constraint clocks_pkey do update set span_number = excluded.span_number, policy_id = excluded.policy_id,
@@ -633,8 +665,13 @@ begin
     warn_at = excluded.warn_at, attention_at = excluded.attention_at
   where existing is distinct from excluded;
   get diagnostics v_count = row_count;
-  -- What is known now may undo what was found.
-  delete from sla.breaches as old using unnest(refresh.given) as asked
+  -- What is known now may undo what was found, and begin a clock later that has the number of another.
+  delete from sla.warnings as old using unnest(v_given) as asked
+  where old.account_id = asked.account_id and old.display_id = asked.display_id
+    and not exists (select from sla.clocks as told where told.account_id = old.account_id
+      and told.display_id = old.display_id and told.episode = old.episode and told.clock = old.clock
+      and told.instance = old.instance and told.started_at <= old.warned_at);
+  delete from sla.breaches as old using unnest(v_given) as asked
   where old.account_id = asked.account_id and old.display_id = asked.display_id
     and not exists (select from sla.clocks as told where told.account_id = old.account_id
       and told.display_id = old.display_id and told.episode = old.episode and told.clock = old.clock
@@ -651,11 +688,16 @@ create function sla.touch(account_id bigint, valid_from timestamptz, as_of times
 language plpgsql volatile security invoker set search_path = '' as $$
 begin
   insert into ledger.queue as existing (account_id, display_id, walk_since, queued_at)
-  select distinct episodes.account_id, episodes.display_id,
+  select episodes.account_id, episodes.display_id,
     case when touch.valid_from < touch.as_of then '-infinity' else touch.valid_from end, touch.as_of
   from ledger.episodes
   where episodes.account_id = touch.account_id
     and (episodes.status <> 'resolved' or (touch.valid_from < touch.as_of and episodes.last_event_at >= touch.valid_from))
+  union
+  -- A clock may run on in what is resolved.
+  select clocks.account_id, clocks.display_id,
+    case when touch.valid_from < touch.as_of then '-infinity' else touch.valid_from end, touch.as_of
+  from sla.clocks where clocks.account_id = touch.account_id and clocks.state <> 'stopped'
   order by 1, 2
   on conflict on constraint queue_pkey do update
     set walk_since = least(existing.walk_since, excluded.walk_since), retry_at = null;

@@ -6,7 +6,8 @@ begin
   perform ops.notify(told.account_id, announce.kind,
     -- With the instant: what turned out to be none must not silence what comes later.
     format('%s/%s/%s/%s/%s/%s', announce.kind, told.display_id, told.episode, told.clock, told.instance,
-      coalesce(announce.shares[told.number]::text, to_char(told.breach_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))),
+      coalesce(announce.shares[told.number] || '/', '')
+        || to_char(coalesce(told.breach_at, told.started_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
     case announce.kind when 'sla.breach'
       then format('Conversation %s is past its %s', told.display_id, replace(told.clock, '_', ' '))
       else format('Conversation %s has used %s %% of its %s', told.display_id, round(announce.shares[told.number] * 100), replace(told.clock, '_', ' ')) end,
@@ -120,6 +121,29 @@ $$;
 comment on function sla.sweep is
   'Writes down the breaches and warnings of clocks that are due, at most a batch, with their true instants, and notifies; returns how many clocks or breaches it was busy with.';
 
+create function sla.settle_policies(as_of timestamptz) returns bigint
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_policy sla.policies;
+  v_count bigint := 0;
+begin
+  -- What began while a policy was being saved did not see it.
+  for v_policy in
+    select policies.* from sla.policies
+    where not policies.is_settled and policies.changed_at < settle_policies.as_of - interval '10 seconds'
+    for update skip locked
+  loop
+    perform sla.touch(v_policy.account_id, v_policy.valid_from, settle_policies.as_of);
+    update sla.policies as existing set is_settled = true
+    where existing.account_id = v_policy.account_id and existing.policy_id = v_policy.policy_id
+      and existing.version = v_policy.version;
+    v_count := v_count + 1;
+  end loop;
+  return v_count;
+end
+$$;
+comment on function sla.settle_policies is 'Queues once more what policies saved a moment ago can move; returns how many policies.';
+
 create procedure sla.tick(as_of timestamptz default null, budget interval default '30 seconds')
 -- No SET clause: a procedure that commits cannot have one.
 language plpgsql as $$
@@ -128,6 +152,7 @@ declare
 begin
   loop
     exit when not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('sla.tick', 0));
+    perform sla.settle_policies(coalesce(tick.as_of, pg_catalog.now()));
     exit when sla.sweep(as_of => coalesce(tick.as_of, pg_catalog.now())) = 0;
     commit;
     exit when pg_catalog.clock_timestamp() >= v_end;

@@ -128,7 +128,7 @@ begin
   v_policies := array(
     select row(simulate.account_id, given.number, 1, 'Simulated', given.number,
       sla.read_conditions(coalesce(given.policy -> 'conditions', '[]')),
-      sla.read_targets(simulate.account_id, given.policy -> 'targets'), '-infinity', null, simulate.as_of, '')::sla.policies
+      sla.read_targets(simulate.account_id, given.policy -> 'targets'), '-infinity', null, simulate.as_of, '', true)::sla.policies
     from jsonb_array_elements(simulate.policies) with ordinality as given (policy, number));
   v_display_ids := array(
     select distinct episodes.display_id from ledger.episodes

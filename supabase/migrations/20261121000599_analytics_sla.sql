@@ -139,15 +139,24 @@ begin
   perform access.require_role(at_risk.account_id, 'viewer');
   if coalesce(at_risk.most, 0) not between 1 and 10000 then
     raise exception 'most must be from 1 to 10000, not %', coalesce(at_risk.most::text, 'null')
-      using errcode = 'OC422', hint = 'Those due soonest come first.';
+      using errcode = 'OC422', hint = 'So many that are late, so many due soonest, and so many paused.';
   end if;
   -- What stands now is stored; any other instant is worked out.
   if at_risk.as_of is null then
     v_clocks := array(
+      -- Of each a share of its own: what is long late must not hide what can still be kept.
       select row(nearest.*)::sla.clocks from (
-        select clocks.* from sla.clocks
-        where clocks.account_id = at_risk.account_id and clocks.state <> 'stopped'
-        order by clocks.due_at nulls last limit at_risk.most
+        (select clocks.* from sla.clocks
+          where clocks.account_id = at_risk.account_id and clocks.state <> 'stopped' and clocks.due_at >= v_as_of
+          order by clocks.due_at limit at_risk.most)
+        union all
+        (select clocks.* from sla.clocks
+          where clocks.account_id = at_risk.account_id and clocks.state <> 'stopped' and clocks.due_at < v_as_of
+          order by clocks.due_at desc limit at_risk.most)
+        union all
+        (select clocks.* from sla.clocks
+          where clocks.account_id = at_risk.account_id and clocks.state <> 'stopped' and clocks.due_at is null
+          limit at_risk.most)
       ) as nearest);
   else
     v_clocks := array(select row(told.*)::sla.clocks from sla.clocks_at(at_risk.account_id, v_as_of) as told
@@ -181,8 +190,7 @@ begin
     select coalesce(told.breach_at, case when told.state = 'running' and told.due_at < v_as_of
       then greatest(told.due_at, told.applied_at) end) as breach_at
   ) as late
-  order by told.due_at nulls last, told.display_id, told.clock, told.instance
-  limit at_risk.most;
+  order by told.due_at nulls last, told.display_id, told.clock, told.instance;
 end
 $$;
 comment on function sla.at_risk is

@@ -8,7 +8,7 @@ language sql volatile security invoker set search_path = '' as $$
     save_sla_policy.targets, save_sla_policy.place, save_sla_policy.policy_id, save_sla_policy.valid_from)
 $$;
 comment on function api.save_sla_policy is
-  'Saves a policy as a new version and returns its id; logged. It is the one with that id, else the one with that name, else a new one. conditions: array of {attribute, operator (in, not_in, exists, missing), values}; [] for every conversation. targets: by clock {seconds, hours (business, 24x7 or a calendar id), priorities, pauses, warn_at}. place: the smallest is asked first. It holds from valid_from on (null: from now; -infinity, for a new one: since ever). Admins only. Errors: OC403, OC404, OC409, OC422.';
+  'Saves a policy as a new version and returns its id; logged. It is the one with that id, else the one with that name, else a new one. conditions: array of {attribute, operator (in, not_in, exists, missing), values}; [] for every conversation. targets: by clock {seconds, hours (business, 24x7 or a calendar id), priorities, pauses, warn_at}. place: the smallest is asked first. It holds from now on, a new one from valid_from on (-infinity: since ever). Admins only. Errors: OC403, OC404, OC409, OC422.';
 
 create function api.retire_sla_policy(account_id bigint, policy_id bigint) returns void
 language sql volatile security invoker set search_path = ''
@@ -33,7 +33,7 @@ language sql stable security invoker set search_path = '' as $$
   select * from sla.at_risk(sla_at_risk.account_id, sla_at_risk.as_of, sla_at_risk.most)
 $$;
 comment on function api.sla_at_risk is
-  'The clocks that have not stopped, due soonest first, paused ones last with if_resumed_due_at: when they would be due if they went on now. class: breached, at_risk (a warning share used up, or due within 900 seconds), ok, paused. elapsed, remaining and target_seconds are seconds of the clock''s hours, consumed is the share used up. breach_probability, 0 to 1, of first and next responses: from how long customers waited before in that inbox at that sort of hour; null when fewer than 50 waited as long. as_of: at that instant, which is worked out and so slower. Viewers and above. Errors: OC403, OC422.';
+  'The clocks that have not stopped, up to most of those late, most of those due soonest and most of those paused, by due_at, paused ones last with if_resumed_due_at: when they would be due if they went on now. class: breached, at_risk (a warning share used up, or due within 900 seconds), ok, paused. elapsed, remaining and target_seconds are seconds of the clock''s hours, consumed is the share used up. breach_probability, 0 to 1, of first and next responses: from how long customers waited before in that inbox at that sort of hour; null when fewer than 50 waited as long. as_of: at that instant, which is worked out and so slower. Viewers and above. Errors: OC403, OC422.';
 
 create function api.sla_clocks_at(account_id bigint, as_of timestamptz default now(), display_ids bigint[] default null)
 returns setof sla.clocks

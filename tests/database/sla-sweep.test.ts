@@ -65,8 +65,8 @@ describe("the sweep", () => {
       await sweep(sql, at("09:46"));
       await sweep(sql, at("09:47"));
       expect((await notified(sql)).map((row) => row.dedupe_key)).toEqual([
-        "sla.warning/1/1/first_response/1/0.5",
-        "sla.warning/1/1/first_response/1/0.75",
+        "sla.warning/1/1/first_response/1/0.5/2026-11-16T09:00:00Z",
+        "sla.warning/1/1/first_response/1/0.75/2026-11-16T09:00:00Z",
       ]);
       await sweep(sql, at("10:00:01"));
       expect((await notified(sql)).map((row) => row.kind)).toEqual(["sla.breach", "sla.warning", "sla.warning"]);
@@ -368,6 +368,112 @@ test("a simulated policy may ask what no policy has asked before", () =>
     expect(await asked("de")).toEqual([{ breached_after: 1 }]);
     expect(await asked("en")).toEqual([]);
   }));
+
+describe("what reviews broke", () => {
+  const HOURLY = { first_response: { seconds: 3600, hours: "24x7" } };
+  const first = (sql: Sql) => sql.rows("select outcome, stopped_as from sla.clocks where clock = 'first_response'");
+
+  test("spam taken back revives the clock, told in pieces as told at once", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, { first_response: { seconds: 900, hours: "24x7" } });
+      const steps: [string, string][] = [
+        ["09:00", "customer"],
+        ["09:10", 'labels ["spam"]'],
+        ["09:20", "human"],
+        ["09:30", "labels []"],
+      ];
+      for (const [index, step] of steps.entries()) {
+        await tell(sql, 1, [step]);
+        await sql.rows("update ledger.events set previous = '[\"spam\"]' where value = '[]' and kind = 'labels'");
+        await refresh(sql, at(step[0]), index === 0 ? "-infinity" : at(step[0]));
+        if (index === 2) expect(await first(sql)).toEqual([{ outcome: "cancelled", stopped_as: "spam" }]);
+      }
+      expect(await first(sql)).toEqual([{ outcome: "breached", stopped_as: "reply" }]);
+    }));
+
+  test("a clock that takes the number of another is warned of by itself", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, { next_response: { seconds: 3600, hours: "24x7", warn_at: [0.5] } });
+      await tell(sql, 1, [["08:00", "human"], ["09:00", "customer"]]);
+      await refresh(sql, at("09:00:01"));
+      await sweep(sql, at("09:31"));
+      // The message was none of the customer's after all; the next one is.
+      await sql.rows("update ledger.events set unlearnt_at = now() where class = 'customer'");
+      await tell(sql, 1, [["10:00", "customer"]]);
+      await refresh(sql, at("10:00:01"));
+      await sweep(sql, at("10:31"));
+      expect((await notified(sql)).map(({ dedupe_key }) => dedupe_key)).toEqual([
+        "sla.warning/1/1/next_response/1/0.5/2026-11-16T09:00:00Z",
+        "sla.warning/1/1/next_response/1/0.5/2026-11-16T10:00:00Z",
+      ]);
+    }));
+
+  test("what was promised was promised: an existing policy changes from now on", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, HOURLY);
+      await sql.throws(
+        "OC422",
+        `select sla.save_policy(1, 'All', '[]', '{"first_response": {"seconds": 99999}}', 100, null, '-infinity')`,
+      );
+    }));
+
+  test("what is long late does not hide what can still be kept", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows(
+        `insert into sla.clocks (account_id, display_id, episode, clock, instance, policy_id, version, state, started_at, applied_at,
+          target_seconds, running_since, elapsed, due_at, warn_shares, warn_at)
+        select 1, number, 1, 'first_response', 1, 1, 1, 'running', begun, begun, 60, begun, 0, due, '{}', '{}'
+        from (select number, now() - interval '1 day' as begun,
+          case when number = 300 then now() + interval '5 minutes' else now() - interval '23 hours' end as due
+          from generate_series(1, 300) as numbers (number)) as told`,
+      );
+      const rows = await sql.rows("select display_id::int as id, class from sla.at_risk(1, null, 200)");
+      expect(rows).toContainEqual({ id: 300, class: "at_risk" });
+      expect(rows).toHaveLength(201);
+    }));
+
+  test("what began while a policy was being saved is looked after", async () => {
+    const [saving, other] = [await committing.connect(), await committing.connect()];
+    await saving.query("begin");
+    await saving.query(
+      `select sla.save_policy(5, 'All', '[]', '{"first_response": {"seconds": 60, "hours": "24x7"}}', 1)`,
+    );
+    await other.query(
+      `insert into chatwoot.conversations (account_id, display_id, inbox_id, created_at, version_at) values (5, 1, 1, now(), now())`,
+    );
+    await other.query(
+      `insert into ledger.events (account_id, display_id, kind, occurred_at, place, class, source, source_id, learnt_at)
+      values (5, 1, 'message', now(), 1, 'customer', 'message', '1', now())`,
+    );
+    await other.query("delete from ledger.queue where account_id = 5");
+    await other.query(
+      "select ledger.refresh(array[row(5, 1, null, null, '-infinity', now(), 0, null, null)::ledger.queue])",
+    );
+    await saving.query("commit");
+    expect((await other.query("select from sla.clocks where account_id = 5")).rowCount).toBe(0);
+    await other.query("call sla.tick(now() + interval '20 seconds')");
+    await other.query("call ledger.tick()");
+    expect((await other.query("select from sla.clocks where account_id = 5")).rowCount).toBe(1);
+  });
+
+  test("what goes to and fro very often is left to cron", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, { resolution: { seconds: 3600, hours: "24x7" } });
+      const flips = Array.from({ length: 80 }, (_, index): [string, string] => [
+        `10:${String(Math.floor(index / 2)).padStart(2, "0")}:${index % 2 ? "30" : "00"}`,
+        index % 2 ? "status open" : "status snoozed",
+      ]);
+      await tell(sql, 1, [["09:00", "customer"], ...flips]);
+      await sql.rows(
+        "insert into ledger.queue (account_id, display_id, walk_since, queued_at) values (1, 1, '-infinity', now())",
+      );
+      await sql.rows("select ledger.follow(1, 1, $1)", [at("11:00")]);
+      expect(await sql.rows("select count(*)::int as n from sla.clocks")).toEqual([{ n: 0 }]);
+      await sql.rows("select ledger.work_off(as_of => $1)", [at("11:01")]);
+      expect(await sql.rows("select clock from sla.clocks")).toEqual([{ clock: "resolution" }]);
+      expect(await sql.rows("select display_id from ledger.queue where account_id = 1")).toEqual([]);
+    }));
+});
 
 test("members of another account see nothing, and only admins change policies", () =>
   database.rolledBack(async (sql) => {

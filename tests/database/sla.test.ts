@@ -417,6 +417,7 @@ describe("which policy holds", () => {
     ["an unknown priority", [], { first_response: { priorities: { huge: { seconds: 5 } } } }, /huge is no priority/],
     ["an unknown calendar", [], { first_response: { seconds: 5, hours: 99 } }, /hours must be "business"/],
     ["a bad pause", [], { resolution: { seconds: 5, pauses: ["open"] } }, /pauses must be an array of states/],
+    ["a tiny warning", [], { resolution: { seconds: 5, warn_at: [1e-300] } }, /warn_at must be an array/],
     ["a bad warning", [], { resolution: { seconds: 5, warn_at: [1.5] } }, /warn_at must be an array/],
     ["an unknown key", [], { resolution: { second: 5 } }, /second is not known/],
     ["no target", [], {}, /targets must be an object with at least one clock/],
