@@ -142,8 +142,8 @@ export async function addResolved(client: Client, { from, until, window, end }: 
         then told.woken_at - told.answered_at else interval '0' end as at) as due
     cross join lateral (select clocks.elapsed > clocks.target as is_late) as late`);
   await client.query(
-    `insert into sla.breaches (account_id, display_id, episode, clock, instance, due_at, breach_at, found_at)
-    select account_id, display_id, episode, clock, instance, due_at, breach_at, breach_at from sla.clocks
+    `insert into sla.breaches (account_id, display_id, episode, clock, instance, due_at, breach_at, found_at, is_announced)
+    select account_id, display_id, episode, clock, instance, due_at, breach_at, breach_at, true from sla.clocks
     where account_id = ${account} and display_id between ${from} + 1 and ${until} and breach_at is not null`,
   );
   await client.query(

@@ -9,7 +9,7 @@ import { withScratchPostgres } from "./scratch.ts";
 import { readSettings, UserError } from "./settings.ts";
 
 const { projectRoot } = readSettings(process.env);
-const ROOMS = "access,audit,ops,chatwoot,inbox,sync,ledger,analytics,api";
+const ROOMS = "access,audit,ops,chatwoot,inbox,sync,ledger,sla,analytics,api";
 
 const CHECKS: Record<string, () => Promise<void>> = {
   "format": () => run(findDeno(projectRoot), ["fmt", "--check"]),

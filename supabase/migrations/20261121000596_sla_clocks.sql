@@ -499,7 +499,7 @@ create function sla.measure(
 language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 begin
   if measure.policies = '{}' then
-    return '{}';
+    return '{}'::sla.clocks[];
   end if;
   return array(
     with parts as materialized (

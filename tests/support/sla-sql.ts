@@ -228,24 +228,26 @@ const FIELDS = [
 export function fromRows(rows: Record<string, unknown>[], calendars: Map<number, number>): Record<string, unknown>[] {
   const numbers = new Map([...calendars].map(([number, id]) => [id, number]));
   const time = (value: unknown) => value === null ? null : (value as Date).getTime();
-  return inOrder(rows.filter(({ started_at, stopped_at }) => time(started_at) !== time(stopped_at)).map((row) => ({
-    episode: row.episode,
-    clock: row.clock,
-    instance: row.instance,
-    policy: Number(row.policy_id),
-    version: row.version,
-    target: row.target_seconds,
-    calendar: row.calendar_id === null ? null : numbers.get(Number(row.calendar_id)),
-    appliedAt: time(row.applied_at),
-    startedAt: time(row.started_at),
-    stoppedAt: time(row.stopped_at),
-    stoppedAs: row.stopped_as,
-    state: row.state,
-    outcome: row.outcome,
-    elapsed: Math.round(Number(row.elapsed) * 1000) / 1000,
-    dueAt: time(row.due_at),
-    breachAt: time(row.breach_at),
-  })));
+  return inOrder(
+    rows.filter(({ started_at, stopped_at }) => time(started_at) !== time(stopped_at)).map((row) => ({
+      episode: row.episode,
+      clock: row.clock,
+      instance: row.instance,
+      policy: Number(row.policy_id),
+      version: row.version,
+      target: row.target_seconds,
+      calendar: row.calendar_id === null ? null : numbers.get(Number(row.calendar_id)),
+      appliedAt: time(row.applied_at),
+      startedAt: time(row.started_at),
+      stoppedAt: time(row.stopped_at),
+      stoppedAs: row.stopped_as,
+      state: row.state,
+      outcome: row.outcome,
+      elapsed: Math.round(Number(row.elapsed) * 1000) / 1000,
+      dueAt: time(row.due_at),
+      breachAt: time(row.breach_at),
+    })),
+  );
 }
 
 /** The reference's clocks, as they can be told apart in the database. */
