@@ -102,6 +102,10 @@ begin
       raise exception '%: values must be 1 to 100 texts, numbers or booleans', v_place
         using errcode = 'OC422', hint = c_shape;
     end if;
+    if v_entry ->> 'attribute' = 'priority' and not v_values <@ '["urgent", "high", "medium", "low"]' then
+      raise exception '%: priority is urgent, high, medium or low, not %', v_place, left(v_values::text, 100)
+        using errcode = 'OC422', hint = 'For conversations without a priority: {"attribute": "priority", "operator": "missing"}.';
+    end if;
     v_read := v_read || jsonb_build_object('attribute', v_entry ->> 'attribute', 'operator', v_operator,
       'values', (select jsonb_agg(distinct entries.entry #>> '{}') from jsonb_array_elements(v_values) as entries (entry)));
   end loop;
@@ -287,6 +291,7 @@ begin
     raise exception 'account_id % is no Chatwoot account', coalesce(save_policy.account_id::text, 'null')
       using errcode = 'OC422', hint = 'Give the number that stands in the address of your Chatwoot dashboard.';
   end if;
+  perform ledger.refuse_instant(save_policy.as_of);
   if coalesce(length(trim(save_policy.name)), 0) not between 1 and 100 then
     raise exception 'A policy needs a name of 1 to 100 characters' using errcode = 'OC422', hint = 'Such as "VIP customers".';
   end if;
@@ -369,6 +374,7 @@ begin
   insert into sla.policies (account_id, policy_id, version, name, position, conditions, targets, valid_from, changed_at, changed_by)
   values (save_policy.account_id, v_policy_id, coalesce(v_before.version, 0) + 1, trim(save_policy.name), v_position,
     v_conditions, v_targets, v_valid_from, save_policy.as_of, access.actor());
+  perform ops.resolve_alert(save_policy.account_id, 'sla.never_due', 'sla_policy:' || v_policy_id, save_policy.as_of);
   perform audit.log(save_policy.account_id, 'sla_policy.saved', 'sla_policy:' || v_policy_id,
     jsonb_build_object('version', coalesce(v_before.version, 0) + 1, 'name', trim(save_policy.name), 'place', v_position,
       'conditions', v_conditions, 'targets', v_targets, 'valid_from', v_valid_from), 'done', as_of => save_policy.as_of);
@@ -383,6 +389,7 @@ create function sla.retire_policy(account_id bigint, policy_id bigint, as_of tim
 language plpgsql volatile security definer set search_path = '' as $$
 begin
   perform access.require_role(retire_policy.account_id, 'admin');
+  perform ledger.refuse_instant(retire_policy.as_of);
   perform pg_advisory_xact_lock(hashtextextended('sla.policies', retire_policy.account_id));
   update sla.policies as existing set valid_until = greatest(retire_policy.as_of, existing.valid_from), is_settled = false
   where existing.account_id = retire_policy.account_id and existing.policy_id = retire_policy.policy_id

@@ -333,6 +333,7 @@ begin
           ) as ends
           where ends.at >= said.occurred_at
         ) as resolves on true
+        where coalesce(said.next_at, 'infinity') >= cases.since
       ) as replies
       where 'periodic_update' = any (v_clocks) and coalesce(replies.stopped_at, 'infinity') >= cases.since
         -- A word after the resolve promises nothing. Of one instant the message comes before the change.
@@ -665,6 +666,12 @@ begin
     warn_at = excluded.warn_at, attention_at = excluded.attention_at
   where existing is distinct from excluded;
   get diagnostics v_count = row_count;
+  perform ops.raise_alert(never.account_id, 'sla.never_due', 'sla_policy:' || never.policy_id,
+    format('A clock of policy %s is never due: its calendar does not open for so long within what is worked out', never.policy_id),
+    'Give the policy another target or other hours (api.save_sla_policy), or the calendar more of them (api.save_calendar).',
+    refresh.as_of)
+  from (select distinct told.account_id, told.policy_id from unnest(v_clocks) as told
+    where told.state = 'running' and told.due_at is null) as never;
   -- What is known now may undo what was found, and begin a clock later that has the number of another.
   delete from sla.warnings as old using unnest(v_given) as asked
   where old.account_id = asked.account_id and old.display_id = asked.display_id

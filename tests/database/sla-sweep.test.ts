@@ -456,6 +456,22 @@ describe("what reviews broke", () => {
     expect((await other.query("select from sla.clocks where account_id = 5")).rowCount).toBe(1);
   });
 
+  test("a target that a calendar never reaches raises an alert, which another version closes", () =>
+    database.rolledBack(async (sql) => {
+      const calendar = await sql.value(
+        `select ledger.save_calendar(1, 'Rare', 'UTC', '[{"weekday": 1, "start_minute": 540, "end_minute": 541}]', '[]', '-infinity')`,
+      );
+      const seconds = (number: number) => ({ resolution: { seconds: number, hours: Number(calendar) } });
+      await policy(sql, seconds(1_000_000));
+      await tell(sql, 1, [["09:00", "customer"]]);
+      await refresh(sql, at("09:00:01"));
+      const alerts =
+        "select kind, resolved_at is null as is_open from ops.alerts where account_id = 1 and kind like 'sla.%'";
+      expect(await sql.rows(alerts)).toEqual([{ kind: "sla.never_due", is_open: true }]);
+      await sql.rows("select sla.save_policy(1, 'All', '[]', $1, 100)", [JSON.stringify(seconds(60))]);
+      expect(await sql.rows(alerts)).toEqual([{ kind: "sla.never_due", is_open: false }]);
+    }));
+
   test("what goes to and fro very often is left to cron", () =>
     database.rolledBack(async (sql) => {
       await policy(sql, { resolution: { seconds: 3600, hours: "24x7" } });

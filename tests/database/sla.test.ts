@@ -411,6 +411,12 @@ describe("which policy holds", () => {
     ],
     ["a bad operator", [{ attribute: "priority", operator: "like", values: ["x"] }], {}, /like is no operator/],
     ["no values", [{ attribute: "priority", operator: "in", values: [] }], {}, /values must be 1 to 100/],
+    [
+      "an unknown priority asked for",
+      [{ attribute: "priority", operator: "in", values: ["Urgent"] }],
+      {},
+      /priority is urgent, high/,
+    ],
     ["a zero target", [], { first_response: { seconds: 0 } }, /seconds must be a whole number from 1/],
     ["a negative target", [], { first_response: { seconds: -5 } }, /seconds must be a whole number from 1/],
     ["an unknown clock", [], { reply: { seconds: 5 } }, /reply is no clock/],
