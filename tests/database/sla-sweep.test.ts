@@ -72,6 +72,25 @@ describe("the sweep", () => {
       expect((await notified(sql)).map((row) => row.kind)).toEqual(["sla.breach", "sla.warning", "sla.warning"]);
     }));
 
+  test("with the clock set back and forth there is one breach, and one notification", () =>
+    database.rolledBack(async (sql) => {
+      await policy(sql, HOUR);
+      await tell(sql, 1, [["09:00", "customer"]]);
+      await refresh(sql, at("09:00:01"));
+      const once = [{ display_id: 1, clock: "first_response", instance: 1, breach_at: "10:00:00" }];
+      for (
+        const [asOf, expected] of [["12:00", once], ["09:30", []], ["11:00", once], ["10:00", []], [
+          "10:00:01",
+          once,
+        ]] as const
+      ) {
+        await refresh(sql, at(asOf));
+        await sweep(sql, at(asOf));
+        expect(await breaches(sql), asOf).toEqual(expected);
+      }
+      expect((await notified(sql)).map(({ kind }) => kind)).toEqual(["sla.breach", "sla.warning"]);
+    }));
+
   test("what comes in piece by piece alarms nobody until all of it is counted", () =>
     database.rolledBack(async (sql) => {
       await policy(sql, HOUR);
