@@ -207,25 +207,26 @@ async function playLastMinutes(chatwoot: Chatwoot, client: Client): Promise<void
   await chatwoot.dispatch(playFrom(new Date(Date.now() - HOUR), { scenarios, installation }));
   await chatwoot.drain();
   chatwoot.turnWebhooks(LOSSES);
-  // What cron does each minute: find what came due, and tell of it.
+  // What cron does each minute: count what is known, find what came due, and tell of it.
   const account = [DEMO.accountId];
   await repeat(client, {
     until:
-      "select count(*) = 0 as done from sla.clocks where attention_at < now() + interval '3 seconds' and account_id = $1",
+      `select not exists (select from sla.clocks where attention_at < now() + interval '3 seconds' and account_id = $1)
+      and not exists (select from sla.breaches where not is_announced and account_id = $1) as done`,
     values: account,
-    act: "call sla.tick()",
+    acts: ["call ledger.tick()", "call sla.tick()"],
   });
   await repeat(client, {
     until: "select pending = 0 as done from api.notification_endpoints where account_id = $1 and name = $2",
     values: [...account, ENDPOINT],
-    act: "call ops.deliver_notifications()",
+    acts: ["call ops.deliver_notifications()"],
   });
 }
 
 // For five seconds at most: cron may be at the same work, and then goes on with it.
-async function repeat(client: Client, { until, values, act }: { until: string; values: string[]; act: string }) {
+async function repeat(client: Client, { until, values, acts }: { until: string; values: string[]; acts: string[] }) {
   for (let tries = 0; tries < 25; tries++) {
-    await client.query(act);
+    for (const act of acts) await client.query(act);
     const { rows: [{ done }] } = await client.query(until, values);
     if (done) return;
     await new Promise((resolve) => setTimeout(resolve, 200));

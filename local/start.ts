@@ -104,7 +104,8 @@ async function main(): Promise<void> {
   }
   stack = await startStack(settings, {
     progress: (step) => console.log(`… ${step}`),
-    log: (line) => console.error(line),
+    // Ctrl-C in a terminal reaches Postgres too, and what breaks off with it, a moment before our own turn, is no failure.
+    log: (line) => void setTimeout(() => isStopping || console.error(line), 200),
   });
   if (isStopping) {
     isStopping = false;
