@@ -695,15 +695,14 @@ create function sla.touch(account_id bigint, valid_from timestamptz, as_of times
 language plpgsql volatile security invoker set search_path = '' as $$
 begin
   insert into ledger.queue as existing (account_id, display_id, walk_since, queued_at)
-  select episodes.account_id, episodes.display_id,
-    case when touch.valid_from < touch.as_of then '-infinity' else touch.valid_from end, touch.as_of
+  -- Since then: what has gone on after it is walked whole, what has not goes on from its end.
+  select episodes.account_id, episodes.display_id, touch.valid_from, touch.as_of
   from ledger.episodes
   where episodes.account_id = touch.account_id
-    and (episodes.status <> 'resolved' or (touch.valid_from < touch.as_of and episodes.last_event_at >= touch.valid_from))
+    and (episodes.status <> 'resolved' or episodes.last_event_at >= touch.valid_from)
   union
   -- A clock may run on in what is resolved.
-  select clocks.account_id, clocks.display_id,
-    case when touch.valid_from < touch.as_of then '-infinity' else touch.valid_from end, touch.as_of
+  select clocks.account_id, clocks.display_id, touch.valid_from, touch.as_of
   from sla.clocks where clocks.account_id = touch.account_id and clocks.state <> 'stopped'
   order by 1, 2
   on conflict on constraint queue_pkey do update

@@ -130,10 +130,11 @@ begin
   -- What began while a policy was being saved did not see it.
   for v_policy in
     select policies.* from sla.policies
-    where not policies.is_settled and policies.changed_at < settle_policies.as_of - interval '10 seconds'
+    where not policies.is_settled
+      and greatest(policies.changed_at, policies.valid_until) < settle_policies.as_of - interval '10 seconds'
     for update skip locked
   loop
-    perform sla.touch(v_policy.account_id, v_policy.valid_from, settle_policies.as_of);
+    perform sla.touch(v_policy.account_id, coalesce(v_policy.valid_until, v_policy.valid_from), settle_policies.as_of);
     update sla.policies as existing set is_settled = true
     where existing.account_id = v_policy.account_id and existing.policy_id = v_policy.policy_id
       and existing.version = v_policy.version;
