@@ -1,32 +1,34 @@
 -- Keeping the clocks: the ledger calls this when a conversation changed, and a saved policy queues what it can move.
 create function sla.note_facts(given sla.asked[], as_of timestamptz) returns void
 language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_now record;
+  v_before jsonb;
 begin
-  -- What is asked for the first time was never noted: it counts as having always been so.
-  update sla.facts as existing set facts = news.facts || existing.facts
-  from (
-    select asked.account_id, asked.display_id, sla.facts_now(asked.account_id, asked.display_id, array(
-      select distinct entries.entry ->> 'attribute' from sla.policies
+  for v_now in
+    select asked.account_id, asked.display_id, sla.facts_now(asked.account_id, asked.display_id, named.attributes) as facts
+    from (select distinct given_ones.account_id, given_ones.display_id from unnest(note_facts.given) as given_ones) as asked
+    cross join lateral (
+      select array_agg(distinct entries.entry ->> 'attribute') as attributes from sla.policies
       cross join lateral jsonb_array_elements(policies.conditions) as entries (entry)
-      where policies.account_id = asked.account_id and policies.valid_until is null)) as facts
-    from (select distinct given_ones.account_id, given_ones.display_id from unnest(note_facts.given) as given_ones) as asked
-  ) as news
-  where existing.account_id = news.account_id and existing.display_id = news.display_id
-    and not existing.facts ?& array(select jsonb_object_keys(news.facts));
-  insert into sla.facts (account_id, display_id, known_from, facts)
-  select news.account_id, news.display_id, case when news.before is null then '-infinity' else note_facts.as_of end, news.facts
-  from (
-    select asked.account_id, asked.display_id,
-      (select facts.facts from sla.facts where facts.account_id = asked.account_id and facts.display_id = asked.display_id
-        order by facts.known_from desc limit 1) as before,
-      sla.facts_now(asked.account_id, asked.display_id, array(
-        select distinct entries.entry ->> 'attribute' from sla.policies
-        cross join lateral jsonb_array_elements(policies.conditions) as entries (entry)
-        where policies.account_id = asked.account_id and policies.valid_until is null)) as facts
-    from (select distinct given_ones.account_id, given_ones.display_id from unnest(note_facts.given) as given_ones) as asked
-  ) as news
-  where news.facts is distinct from news.before and (news.before is not null or news.facts <> '{}')
-  on conflict on constraint facts_pkey do update set facts = excluded.facts;
+      where policies.account_id = asked.account_id and policies.valid_until is null
+    ) as named
+  loop
+    -- What is asked for the first time was never noted: it counts as having always been so.
+    update sla.facts as existing set facts = v_now.facts || existing.facts
+    where existing.account_id = v_now.account_id and existing.display_id = v_now.display_id
+      and not existing.facts ?& array(select jsonb_object_keys(v_now.facts));
+    select facts.facts into v_before from sla.facts
+    where facts.account_id = v_now.account_id and facts.display_id = v_now.display_id
+    order by facts.known_from desc limit 1;
+    if v_before is null or v_before || v_now.facts <> v_before then
+      insert into sla.facts (account_id, display_id, known_from, facts)
+      select v_now.account_id, v_now.display_id, case when v_before is null then '-infinity' else note_facts.as_of end,
+        coalesce(v_before, '{}') || v_now.facts
+      where v_now.facts <> '{}'
+      on conflict on constraint facts_pkey do update set facts = excluded.facts;
+    end if;
+  end loop;
 end
 $$;
 comment on function sla.note_facts is 'Keeps what policies ask of customers and conversations that Chatwoot keeps no history of, where it changed.';
