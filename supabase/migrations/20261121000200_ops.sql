@@ -12,33 +12,54 @@ create table ops.setting_definitions (
   kind text not null,
   minimum numeric,
   maximum numeric,
+  choices text[],
   default_value jsonb not null,
   is_for_project boolean not null default false,
   description text not null,
   constraint setting_definitions_pkey primary key (name),
-  constraint setting_definitions_kind_known check (kind in ('integer', 'boolean', 'time_zone')),
-  constraint setting_definitions_integer_bounded check ((kind = 'integer') = (minimum is not null and maximum is not null))
+  constraint setting_definitions_kind_known check (kind in ('integer', 'boolean', 'time_zone', 'choice')),
+  constraint setting_definitions_integer_bounded check ((kind = 'integer') = (minimum is not null and maximum is not null)),
+  constraint setting_definitions_choice_listed check ((kind = 'choice') = (choices is not null))
 );
 comment on table ops.setting_definitions is 'The settings there are: reference data, the same for every account.';
 comment on column ops.setting_definitions.name is 'Name of the setting.';
-comment on column ops.setting_definitions.kind is 'What a value must be: integer, boolean, or time_zone (an IANA name).';
+comment on column ops.setting_definitions.kind is 'What a value must be: integer, boolean, time_zone (an IANA name), or choice (one of choices).';
 comment on column ops.setting_definitions.minimum is 'Smallest integer allowed; null for other kinds.';
 comment on column ops.setting_definitions.maximum is 'Largest integer allowed; null for other kinds.';
+comment on column ops.setting_definitions.choices is 'The words to choose from; null for other kinds.';
 comment on column ops.setting_definitions.default_value is 'The value where an account has chosen none.';
 comment on column ops.setting_definitions.is_for_project is 'True where a choice reaches beyond the account, so that only the project''s backend may make it and no member.';
 comment on column ops.setting_definitions.description is 'What the setting does, with its unit.';
 alter table ops.setting_definitions enable row level security;
 
-insert into ops.setting_definitions (name, kind, minimum, maximum, default_value, is_for_project, description) values
-  ('raw_retention_days', 'integer', 1, 3650, '35', false,
+insert into ops.setting_definitions (name, kind, minimum, maximum, choices, default_value, is_for_project, description) values
+  ('raw_retention_days', 'integer', 1, 3650, null, '35', false,
     'Days that the raw bytes and headers of a webhook delivery are kept; then only its outcome remains.'),
-  ('reporting_time_zone', 'time_zone', null, null, '"UTC"', false,
+  ('reporting_time_zone', 'time_zone', null, null, null, '"UTC"', false,
     'The zone whose midnight parts one day from the next in the views of analytics.'),
-  ('sync_requests_per_minute', 'integer', 10, 2000, '120', false,
+  ('sync_requests_per_minute', 'integer', 10, 2000, null, '120', false,
     'Requests a minute that the sync may send to Chatwoot. Chatwoot itself refuses from 3000, in its sample configuration from 300.'),
   -- The database would fetch whatever stands in its own network for a member who names it.
-  ('sync_private_hosts', 'boolean', null, null, 'false', true,
-    'Whether the Chatwoot of this account may be at a private or loopback address, and reached without TLS.');
+  ('sync_private_hosts', 'boolean', null, null, null, 'false', true,
+    'Whether the Chatwoot of this account may be at a private or loopback address, and reached without TLS.'),
+  ('sending', 'choice', null, null, '{on,dry_run,off}', '"on"', false,
+    'Whether what is approved is sent to Chatwoot: on; dry_run, which only notes what would be sent; or off, which holds everything back until it is turned on again.'),
+  ('actions_requests_per_minute', 'integer', 1, 600, null, '60', false,
+    'Requests a minute with which approved actions may be carried out in Chatwoot.'),
+  ('draft_replies', 'boolean', null, null, null, 'true', false,
+    'Whether a reply is drafted when a customer waits and the library has an answer.'),
+  ('draft_notes', 'boolean', null, null, null, 'false', false,
+    'Whether a draft is also posted into its conversation in Chatwoot, as a private note.'),
+  ('draft_confidence_floor', 'integer', 0, 100, null, '40', false,
+    'Percent of confidence below which no draft is shown.'),
+  ('draft_hold_out_percent', 'integer', 0, 90, null, '0', false,
+    'Percent of episodes, drawn by chance, in which no draft is shown: the control by which time saved is measured.'),
+  ('draft_light_percent', 'integer', 1, 75, null, '40', false,
+    'Percent of its characters from which on an edited draft counts as edited heavily, and no more as accepted.'),
+  ('draft_claim_minutes', 'integer', 1, 120, null, '10', false,
+    'Minutes for which a draft that a person has claimed is theirs.'),
+  ('draft_expiry_hours', 'integer', 1, 720, null, '72', false,
+    'Hours after which a draft that nobody decided on is withdrawn.');
 
 create table ops.settings (
   account_id bigint not null,
@@ -93,6 +114,12 @@ begin
   end if;
   if v_definition.kind = 'boolean' and coalesce(jsonb_typeof(set_setting.value), '') <> 'boolean' then
     raise exception '% must be true or false', v_definition.name
+      using errcode = 'OC422', hint = v_definition.description;
+  end if;
+  if v_definition.kind = 'choice'
+    and not coalesce(jsonb_typeof(set_setting.value) = 'string' and set_setting.value #>> '{}' = any (v_definition.choices), false)
+  then
+    raise exception '% must be one of: %', v_definition.name, array_to_string(v_definition.choices, ', ')
       using errcode = 'OC422', hint = v_definition.description;
   end if;
   if v_definition.kind = 'integer' and not coalesce(

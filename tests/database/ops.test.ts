@@ -22,6 +22,8 @@ describe("a setting", () => {
     { name: "raw_retention_days", value: "3650" },
     { name: "reporting_time_zone", value: '"Europe/Berlin"' },
     { name: "reporting_time_zone", value: '"Asia/Kathmandu"' },
+    { name: "sending", value: '"dry_run"' },
+    { name: "draft_replies", value: "false" },
   ])("takes $name = $value", ({ name, value }) =>
     database.rolledBack(async (sql) => {
       expect(await sql.value("select api.set_setting(1, $1, $2)::text", [name, value])).toBe(value);
@@ -51,6 +53,9 @@ describe("a setting", () => {
     { fault: "that is a number for a zone", name: "reporting_time_zone", value: "1" },
     { fault: "that is an object with a zone", name: "reporting_time_zone", value: '{"name": "UTC"}' },
     { fault: "that is null for a zone", name: "reporting_time_zone", value: null },
+    { fault: "that is no choice", name: "sending", value: '"OFF"' },
+    { fault: "that is a truth for a choice", name: "sending", value: "false" },
+    { fault: "that is null for a choice", name: "sending", value: null },
   ])("refuses a value $fault: $name = $value", ({ name, value }) =>
     database.rolledBack(async (sql) => {
       const error = await sql.throws("OC422", "select api.set_setting(1, $1, $2)", [name, value]);
@@ -139,18 +144,22 @@ describe("a setting", () => {
         "authenticated",
         ada,
         () =>
-          sql.resultsEqual("select account_id, name, value, is_default, changed_by from api.settings order by name", [
-            {
-              account_id: "1",
-              name: "raw_retention_days",
-              value: 10,
-              is_default: false,
-              changed_by: "database:postgres",
-            },
-            { account_id: "1", name: "reporting_time_zone", value: "UTC", is_default: true, changed_by: null },
-            { account_id: "1", name: "sync_private_hosts", value: false, is_default: true, changed_by: null },
-            { account_id: "1", name: "sync_requests_per_minute", value: 120, is_default: true, changed_by: null },
-          ]),
+          sql.resultsEqual(
+            `select account_id, name, value, is_default, changed_by from api.settings
+            where name like any (array['r%', 'sync%']) order by name`,
+            [
+              {
+                account_id: "1",
+                name: "raw_retention_days",
+                value: 10,
+                is_default: false,
+                changed_by: "database:postgres",
+              },
+              { account_id: "1", name: "reporting_time_zone", value: "UTC", is_default: true, changed_by: null },
+              { account_id: "1", name: "sync_private_hosts", value: false, is_default: true, changed_by: null },
+              { account_id: "1", name: "sync_requests_per_minute", value: 120, is_default: true, changed_by: null },
+            ],
+          ),
       );
       await sql.as("anon", null, () => sql.throws("42501", "select * from api.settings"));
     }));
