@@ -3,6 +3,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Client } from "pg";
+import { printCatalogue, readCatalogue } from "../cli/shared/catalogue.ts";
 import { supabase } from "../local/migrate.ts";
 import { withScratchPostgres } from "../local/scratch.ts";
 import { readSettings, UserError } from "../local/settings.ts";
@@ -125,7 +126,10 @@ async function generate(projectRoot: string): Promise<Record<string, string>> {
         rooms.push(rows[0]);
       }
       const { rows: metrics } = await client.query<Metric>(METRICS);
+      const catalogue = await readCatalogue({ rows: async (text, values) => (await client.query(text, values)).rows });
       return {
+        // What occ doctor compares an installation with.
+        "cli/expected.json": printCatalogue(catalogue),
         "docs/data-dictionary.md": writeDictionary(rooms),
         "docs/metrics.md": writeMetrics(metrics),
         "supabase/functions/_shared/database.types.ts": `${types.trimEnd()}\n`,

@@ -14,6 +14,7 @@ const COMMANDS = {
   check: ["--import", "tsx", "local/check.ts"],
   bench: ["--import", "tsx", "bench/run.ts"],
   docs: ["--import", "tsx", "docs/generate.ts"],
+  occ: ["--import", "tsx", "cli/occ.ts"],
   test: ["node_modules/vitest/vitest.mjs", "run"],
 };
 
@@ -48,7 +49,12 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== wanted) {
   writeFileSync(stamp, wanted);
 }
 
-const child = spawn(process.execPath, [...COMMANDS[name], ...rest], { cwd: root, stdio: "inherit" });
+const child = spawn(process.execPath, [...COMMANDS[name], ...rest], {
+  cwd: root,
+  stdio: "inherit",
+  // Files are named as seen from where the command was typed.
+  env: { ...process.env, OCC_CALLED_FROM: process.env.INIT_CWD ?? process.cwd() },
+});
 // Ctrl-C reaches the child by itself, as it is in the same group; this process only has to wait for it.
 process.on("SIGINT", () => {});
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

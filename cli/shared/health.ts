@@ -1,0 +1,44 @@
+// What the installation thinks of its own health.
+import type { Database } from "./connection.ts";
+import type { Found } from "./steps.ts";
+
+interface Row {
+  account_id: string;
+  name: string;
+  subject: string;
+  state: "ok" | "warn" | "fail" | "unknown";
+  message: string;
+  hint: string | null;
+  age: number;
+}
+
+/** The newest check of everything that concerns the account and the whole project; looked at anew where that is old. */
+export async function readHealth(accountId: string, database: Database): Promise<Found> {
+  const read = () =>
+    database.rows<Row>(
+      `select account_id::text, name, subject, state, message, hint, extract(epoch from now() - checked_at)::float8 as age
+      from ops.health_checks where account_id in (0, $1::bigint) order by state = 'fail' desc, name, subject`,
+      [accountId],
+    );
+  let rows = await read();
+  // Each minute by cron; where that stands still, or just began, now.
+  if (rows.length === 0 || rows.some(({ age }) => age > 180)) {
+    await database.rows("call ops.check_health()");
+    rows = await read();
+  }
+  const named = ({ name, subject, message }: Row) => `${name}${subject === "" ? "" : ` (${subject})`}: ${message}`;
+  const failed = rows.filter(({ state }) => state === "fail");
+  const warned = rows.filter(({ state }) => state === "warn");
+  const all = `${rows.length} checks, ${rows.filter(({ state }) => state === "ok").length} ok`;
+  if (failed.length > 0) {
+    return {
+      state: "fail",
+      message: failed.map(named).join(" "),
+      next: failed.find(({ hint }) => hint !== null)?.hint ?? "select * from ops.health_checks where state = 'fail';",
+    };
+  }
+  if (warned.length > 0) {
+    return { state: "warn", message: `${all}. ${warned.map(named).join(" ")}`, next: warned[0].hint ?? undefined };
+  }
+  return { message: `${all}.` };
+}
