@@ -403,16 +403,18 @@ declare
   v_first timestamptz := (select runs.started_at from ops.job_runs as runs order by runs.run_id limit 1);
 begin
   for v_row in
-    select told.jobname, told.message, told.last_success_at, told.failures, told.last_at,
-      greatest(told.failures, floor(extract(epoch from sample_project.as_of - coalesce(told.last_success_at, v_first))
-        / told.seconds - 1)::integer, 0) as missed
+    select told.jobname, told.message, told.last_success_at, told.failures,
+      -- A job may take longer than its interval, as in a back-fill; then it is at work and none is missed.
+      greatest(told.failures, case when told.is_at_work then 0 else floor(extract(epoch from sample_project.as_of
+        - coalesce(told.last_success_at, v_first)) / told.seconds - 1)::integer end, 0) as missed
     from (
       select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds, lasts.message, goods.last_success_at,
-        lasts.last_at, lasts.failures
+        lasts.failures, exists (
+          select from ops.job_runs as busy where busy.job = jobs.jobname and busy.state = 'running'
+            and busy.started_at > sample_project.as_of - interval '15 minutes') as is_at_work
       from cron.job as jobs
       cross join lateral (
         select (array_agg(runs.message order by runs.run_id desc) filter (where runs.state = 'failed'))[1] as message,
-          max(runs.started_at) as last_at,
           -- In a row: those after the last that went well.
           count(*) filter (where runs.state = 'failed' and runs.run_id > coalesce(runs.last_good, 0)) as failures
         from (
@@ -425,10 +427,7 @@ begin
         select goods.started_at as last_success_at from ops.job_runs as goods
         where goods.job = jobs.jobname and goods.state = 'succeeded' order by goods.run_id desc limit 1
       ) as goods on true
-      -- A job may take longer than its interval, as in a back-fill; then it is at work and not missed.
-      where jobs.active and jobs.jobname is not null and not exists (
-        select from ops.job_runs as busy where busy.job = jobs.jobname and busy.state = 'running'
-          and busy.started_at > sample_project.as_of - interval '15 minutes')
+      where jobs.active and jobs.jobname is not null
     ) as told
   loop
     return next (0, 'cron_alive', v_row.jobname, case when v_row.missed >= 3 then 'fail' when v_row.failures > 0 then 'warn' else 'ok' end,
@@ -459,7 +458,8 @@ begin
   order by hours.hour limit 1;
   return next (0, 'database_size', '', case when v_bytes >= 6500::bigint * 1048576 then 'warn' else 'ok' end, v_bytes / 1048576.0, 'megabytes',
     format('The database holds %s%s.', pg_size_pretty(v_bytes),
-      coalesce(format(', %s MB %s a day over the last days', round(abs(v_growth)), case when v_growth < 0 then 'less' else 'more' end), '')),
+      case when v_growth is not null then format(', %s MB %s a day over the last days', round(abs(v_growth)),
+        case when v_growth < 0 then 'less' else 'more' end) else '' end),
     case when v_bytes >= 6500::bigint * 1048576 then 'Enlarge the disk, or lower raw_retention_days; what is largest: select oid::regclass, pg_size_pretty(pg_total_relation_size(oid)) from pg_class where relkind = ''r'' order by pg_total_relation_size(oid) desc limit 10. The alert disk.full has the size from which on it is too much.' end,
     sample_project.as_of)::ops.health_sample;
 
@@ -468,8 +468,8 @@ begin
   order by runs.seconds desc limit 1;
   v_seconds := v_row.seconds;
   return next (0, 'slow_queries', '', case when v_seconds is null then 'unknown' when v_seconds >= 120 then 'warn' else 'ok' end,
-    v_seconds, 'seconds', coalesce(format('The slowest job of the last hour was %s: %s s.%s', v_row.job, round(v_seconds::numeric, 1),
-      ops.slowest_statement()), 'No job has ended in the last hour.'),
+    v_seconds, 'seconds', case when v_seconds is null then 'No job has ended in the last hour.'
+      else format('The slowest job of the last hour was %s: %s s.%s', v_row.job, round(v_seconds::numeric, 1), ops.slowest_statement()) end,
     case when v_seconds >= 120 then format('select * from ops.job_runs where job = %L order by run_id desc limit 20: since when?', v_row.job) end,
     sample_project.as_of)::ops.health_sample;
 end

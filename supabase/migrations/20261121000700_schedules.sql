@@ -4,7 +4,9 @@
 select cron.schedule('inbox-purge-bodies', '* * * * *', 'select inbox.purge_bodies()');
 select cron.schedule('ledger-extend-calendars', '47 2 * * *', 'select ledger.extend_calendars()');
 select cron.schedule('ledger-refresh', '* * * * *', 'call ledger.tick()');
+select cron.schedule('ops-check-health', '* * * * *', 'call ops.check_health()');
 select cron.schedule('ops-deliver-notifications', '* * * * *', 'call ops.deliver_notifications()');
+select cron.schedule('ops-purge-health', '7 * * * *', 'select ops.purge_health()');
 select cron.schedule('ops-purge-job-runs', '17 * * * *', 'select ops.purge_job_runs()');
 select cron.schedule('ops-purge-notifications', '57 * * * *', 'select ops.purge_notifications()');
 select cron.schedule('sla-learn-waits', '37 * * * *', 'select sla.learn_waits()');
