@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { UserError } from "../local/settings.ts";
 import { ingest } from "./ingest.ts";
 import { ledger } from "./ledger.ts";
+import { live } from "./live.ts";
 import { sla } from "./sla.ts";
 import { syncDatabase } from "./sync-database.ts";
 import { syncRest } from "./sync-rest.ts";
@@ -18,6 +19,7 @@ export interface BenchOptions {
 const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = {
   ingest,
   ledger,
+  live,
   sla,
   "sync-database": syncDatabase,
   "sync-rest": syncRest,

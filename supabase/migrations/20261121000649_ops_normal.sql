@@ -245,7 +245,7 @@ declare
 begin
   return query
   with curve as materialized (
-    select * from ops.normal_curve(missed_arrivals.account_id, v_first - interval '76 hours', v_last)
+    select * from ops.normal_curve(missed_arrivals.account_id, v_first - interval '80 hours', v_last)
   ), looked as materialized (
     select subjects.subject, instants.instant, arrived.last_minute,
       -- What was silent for three days is as silent as can be.
@@ -266,14 +266,14 @@ begin
         * extract(epoch from looked.instant - now_is.hour) / 3600 as expected_lately,
       (select count(*) from ops.arrivals
         where arrivals.account_id = missed_arrivals.account_id and arrivals.subject = looked.subject
-          and arrivals.minute > looked.since - interval '3 hours' and arrivals.minute <= looked.since) as counted_before,
+          and arrivals.minute > looked.since - interval '6 hours' and arrivals.minute <= looked.since) as counted_before,
       (select count(*) from ops.arrivals
         where arrivals.account_id = missed_arrivals.account_id and arrivals.subject = looked.subject
           and arrivals.minute > looked.instant - interval '3 hours' and arrivals.minute <= looked.instant) as counted_lately
     from looked
     left join curve as now_is on now_is.subject = looked.subject and now_is.hour = date_trunc('hour', looked.instant, 'UTC')
     left join curve as since_is on since_is.subject = looked.subject and since_is.hour = date_trunc('hour', looked.since, 'UTC')
-    left join curve as before_is on before_is.subject = looked.subject and before_is.hour = since_is.hour - interval '3 hours'
+    left join curve as before_is on before_is.subject = looked.subject and before_is.hour = since_is.hour - interval '6 hours'
     left join curve as lately_is on lately_is.subject = looked.subject and lately_is.hour = now_is.hour - interval '3 hours'
     cross join lateral (
       select now_is.before + coalesce(now_is.rate, 0) * extract(epoch from looked.instant - now_is.hour) / 3600 as now_before,
@@ -284,12 +284,13 @@ begin
       case when read.rate is not null and v_noted_until >= read.instant - interval '2 minutes' then
         greatest(read.expected, 0)
         -- A day that is slow as a whole, such as a holiday that no calendar knows of, is held to its own pace: that of the
-        -- three hours before the silence, and that of the other inboxes.
-        * least(1, greatest(0.2, least((read.counted_before + 3) / (greatest(read.expected_before, 0) + 3),
+        -- six hours before the silence, and that of the other inboxes. Until a day has shown that it is an ordinary one it
+        -- is taken for a slow one: as if ten minutes had been expected and two had come.
+        * least(1, greatest(0.2, least((read.counted_before + 2) / (greatest(read.expected_before, 0) + 10),
           case when read.subject like 'inbox:%' then
-            (sum(read.counted_lately) filter (where read.subject like 'inbox:%') over of_instant - read.counted_lately + 3)
+            (sum(read.counted_lately) filter (where read.subject like 'inbox:%') over of_instant - read.counted_lately + 2)
             / (greatest(sum(read.expected_lately) filter (where read.subject like 'inbox:%') over of_instant
-              - read.expected_lately, 0) + 3) end))) end::double precision as missed
+              - read.expected_lately, 0) + 10) end))) end::double precision as missed
     from read
     window of_instant as (partition by read.instant)
   )

@@ -96,6 +96,8 @@ cross join lateral (
 cross join lateral (
   select count(*) as resolved from ledger.episodes
   where episodes.status = 'resolved' and episodes.last_resolved_at >= days.midnight
+    -- No day is longer, and of an instant that it can work out beforehand the planner knows how few rows lie after it.
+    and episodes.last_resolved_at > now() - interval '26 hours'
     and episodes.last_resolved_at <= now() and episodes.account_id = zones.account_id
     and (episodes.labels = '[]' or not episodes.labels::jsonb ?| '{spam,test,imported}')
 ) as today
@@ -114,10 +116,11 @@ cross join lateral (
     from ledger.episodes
     where episodes.account_id = zones.account_id and episodes.status <> 'resolved'
       and (episodes.labels = '[]' or not episodes.labels::jsonb ?| '{spam,test,imported}')
-      and not exists (select from ledger.merges where merges.account_id = episodes.account_id
-        and merges.child_display_id = episodes.display_id)
-      and not exists (select from chatwoot.conversations as gone where gone.account_id = episodes.account_id
-        and gone.display_id = episodes.display_id and gone.deleted_at is not null)
+      -- Asked of nobody in particular, so that the few there are stand ready in a hash.
+      and (episodes.account_id, episodes.display_id) not in (
+        select merges.account_id, merges.child_display_id from ledger.merges
+        union all
+        select gone.account_id, gone.display_id from chatwoot.conversations as gone where gone.deleted_at is not null)
   ), grouped as materialized (
     select unresolved.inbox_id, unresolved.holder, count(*) filter (where unresolved.status = 'open') as open,
       count(*) filter (where unresolved.status = 'pending') as pending,
@@ -147,7 +150,8 @@ cross join lateral (
           sum(parts.waiting) as waiting, max(parts.longest_wait) as longest_wait
         from grouped as parts group by parts.inbox_id) as held on held.inbox_id = inboxes.inbox_id
       left join (select episodes.inbox_id, count(*) as number from ledger.episodes
-        where episodes.started_at >= days.midnight and episodes.account_id = zones.account_id
+        where episodes.started_at >= days.midnight and episodes.started_at > now() - interval '26 hours'
+          and episodes.started_at <= now() and episodes.account_id = zones.account_id
           and (episodes.labels = '[]' or not episodes.labels::jsonb ?| '{spam,test,imported}')
         group by episodes.inbox_id) as begun on begun.inbox_id = inboxes.inbox_id
       left join (select pairs.inbox_id, count(*) as number, percentile_cont(0.5) within group (order by pairs.seconds) as median
@@ -197,10 +201,12 @@ cross join lateral (
         count(*) filter (where clocks.outcome = 'breached') as breached,
         -- Late for some seconds, and the sweep has not come by.
         (select count(*) from sla.clocks as due where due.state = 'running' and due.due_at < now()
-          and due.due_at >= days.midnight and due.account_id = zones.account_id and due.breach_at is null
+          and due.due_at >= days.midnight and due.due_at > now() - interval '26 hours' and due.account_id = zones.account_id and due.breach_at is null
           and due.clock = 'first_response') as unnoticed
       from sla.clocks
-      where least(clocks.stopped_at, clocks.breach_at) >= days.midnight and least(clocks.stopped_at, clocks.breach_at) <= now()
+      where least(clocks.stopped_at, clocks.breach_at) >= days.midnight
+        and least(clocks.stopped_at, clocks.breach_at) > now() - interval '26 hours'
+        and least(clocks.stopped_at, clocks.breach_at) <= now()
         and clocks.account_id = zones.account_id and clocks.clock = 'first_response'
     ) as counted
   ) as numbers

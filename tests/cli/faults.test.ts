@@ -1,0 +1,341 @@
+// Everything that goes wrong on the way to Chatwoot and to the database, for every command: one sentence, a next step,
+// an exit code, and nothing written.
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { type AddressInfo, createServer as createSocketServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
+import { useDatabase } from "../support/database.ts";
+import { occ, printed, type Ran } from "./occ.support.ts";
+import { SELF_SIGNED } from "./self-signed.ts";
+
+const database = useDatabase();
+const chatwootDatabase = useDatabase();
+const SECRET_KEY = "sb_secret_CANARYkeyCANARYkey";
+const AGENT_TOKEN = "CANARYagentTokenCANARY00";
+const WRONG_TOKEN = "CANARYwrongTokenCANARY00";
+
+let chatwoot: Chatwoot;
+let folder: string;
+let client: Client;
+let admin: Client;
+let closed: number;
+const servers: Server[] = [];
+const at = { api: "", selfSigned: "", silent: 0, html: "" };
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  servers.push(server);
+  return (server.address() as AddressInfo).port;
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "occ-faults-"));
+  chatwoot = await startChatwoot({ url: chatwootDatabase.adminUrl });
+  const shop = new Client({ connectionString: chatwootDatabase.adminUrl });
+  await shop.connect();
+  await shop.query(
+    `insert into access_tokens (owner_type, owner_id, token, created_at, updated_at) values ('User', 7, $1, now(), now())`,
+    [AGENT_TOKEN],
+  ).finally(() => shop.end());
+  client = await database.connect();
+  admin = await database.connect("supabase_admin");
+  // A function that is there and trusts nobody, and a Data API that is empty.
+  const api = await listen(createServer((request, response) => {
+    request.resume();
+    const isFunction = request.url?.startsWith("/functions/v1/chatwoot-webhook") === true;
+    response.writeHead(isFunction ? request.method === "GET" ? 405 : 401 : 200, { "content-type": "application/json" });
+    response.end(JSON.stringify(isFunction ? { code: request.method === "GET" ? "OC405" : "OC401" } : []));
+  }));
+  const html = await listen(createServer((_request, response) => {
+    response.writeHead(404, { "content-type": "text/html" }).end("<!doctype html><title>Nothing here</title>");
+  }));
+  const selfSigned = await listen(createTlsServer(SELF_SIGNED, (_request, response) => response.end("{}")));
+  Object.assign(at, {
+    api: `http://127.0.0.1:${api}`,
+    html: `http://127.0.0.1:${html}`,
+    selfSigned: `https://127.0.0.1:${selfSigned}`,
+    silent: await listen(createSocketServer((socket) => socket.on("error", () => {}))),
+  });
+  const gone = createSocketServer();
+  closed = await listen(gone);
+  await new Promise((done) => gone.close(done));
+});
+
+afterEach(async () => {
+  chatwoot.turnFaults({ rate: 0 });
+  chatwoot.requests.length = 0;
+  await client.query("delete from sync.sources where true");
+  await client.query("delete from vault.secrets where true");
+});
+
+afterAll(async () => {
+  for (const server of servers) {
+    if ("closeAllConnections" in server) (server as ReturnType<typeof createServer>).closeAllConnections();
+    server.close();
+  }
+  await chatwoot?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const environment = (changes: Record<string, string | undefined> = {}) => ({
+  OCC_DB_URL: database.url,
+  OCC_API_URL: at.api,
+  OCC_SECRET_KEY: SECRET_KEY,
+  OCC_FUNCTION_SECRETS_FILE: join(folder, "functions.env"),
+  ...changes,
+});
+
+/** One sentence, one next step, no stack trace, and not silence. */
+function expectOneProblem({ exit, error, all }: Ran, expected: { exit: number; says: RegExp }): void {
+  expect(error, all).toMatch(expected.says);
+  expect([exit, all], all).toEqual([expected.exit, expect.not.stringMatching(/\n {4}at |\[object |undefined|NaN/)]);
+  expect(error.trim().split("\n").filter((line) => line.startsWith("→")), all).toHaveLength(1);
+}
+
+async function expectNothingWritten(): Promise<void> {
+  const { rows } = await client.query(
+    "select (select count(*) from sync.sources) as sources, (select count(*) from vault.secrets) as secrets",
+  );
+  expect(rows).toEqual([{ sources: "0", secrets: "0" }]);
+  expect(chatwoot.requests.filter(({ method }) => method !== "GET" && method !== "HEAD")).toEqual([]);
+  expect(await readdir(folder)).toEqual([]);
+}
+
+interface ChatwootFault {
+  name: string;
+  says: RegExp;
+  exit: number;
+  /** What doctor and smoke say, where the account is connected already. */
+  later?: RegExp;
+  url?: () => string;
+  token?: string;
+  account?: string;
+  break?: () => void;
+  /** Cannot come to pass once connected: the address is checked as it is kept. */
+  onlyConnect?: boolean;
+}
+
+const spoil = (kind: Parameters<Chatwoot["turnFaults"]>[0]["kinds"], location?: string) => () =>
+  chatwoot.turnFaults({ rate: 1, kinds: kind, ...(location === undefined ? {} : { location }) });
+
+const CHATWOOT_FAULTS: ChatwootFault[] = [
+  { name: "a wrong token", token: WRONG_TOKEN, exit: 4, says: /does not know this access token \(401\)/ },
+  {
+    name: "an agent's token",
+    token: AGENT_TOKEN,
+    exit: 4,
+    says: /Ravi Shah's, agent in account 1, and may not: register the webhook/,
+    later: /lacks the permission|agent of account 1/,
+  },
+  {
+    name: "no token at all",
+    token: "",
+    exit: 2,
+    says: /no access token to work with/,
+    onlyConnect: true,
+  },
+  { name: "half a token", token: "abc", exit: 4, says: /no Chatwoot access token/, onlyConnect: true },
+  { name: "another account", account: "77", exit: 4, says: /does not belong to account 77 but to 1/, onlyConnect: true },
+  { name: "an account that is no number", account: "acme", exit: 2, says: /"acme" is no Chatwoot account/, onlyConnect: true },
+  {
+    name: "an address with a path",
+    url: () => `${chatwoot.url}/app/accounts/1/dashboard`,
+    exit: 2,
+    says: /goes on after the host[\s\S]*→ Give only http:\/\/127/,
+    onlyConnect: true,
+  },
+  { name: "an address that is none", url: () => "chat.example.com", exit: 2, says: /is no URL/, onlyConnect: true },
+  {
+    name: "an address with a password",
+    url: () => "https://me:CANARYpassword@chat.example.com",
+    exit: 2,
+    says: /holds a user name or password/,
+    onlyConnect: true,
+  },
+  { name: "http over the internet", url: () => "http://chat.example.com", exit: 2, says: /token could be read/, onlyConnect: true },
+  { name: "a redirect", break: spoil(["redirect"]), exit: 3, says: /redirects, and a redirect would take the token/ },
+  {
+    name: "a redirect elsewhere",
+    break: spoil(["redirect"], "https://chat.example.com/login?token=CANARYlocation"),
+    exit: 3,
+    says: /redirects to https:\/\/chat\.example\.com, [\s\S]*→ Give the address it leads to: https:\/\/chat\.example\.com/,
+  },
+  { name: "a certificate nobody trusts", url: () => at.selfSigned, exit: 3, says: /TLS certificate of 127\.0\.0\.1:\d+ is not valid/ },
+  { name: "no TLS where it is expected", url: () => chatwoot.url.replace("http:", "https:"), exit: 3, says: /speaks no TLS/ },
+  { name: "a name that does not exist", url: () => "https://chatwoot.invalid", exit: 3, says: /chatwoot\.invalid (does not exist|could not be looked up)/ },
+  { name: "no network", url: () => "https://[100::1]", exit: 3, says: /no way from this machine|did not answer within|broke off|listens/ },
+  { name: "nothing that listens", url: () => `http://127.0.0.1:${closed}`, exit: 3, says: /Nothing listens at 127/ },
+  { name: "no answer in time", break: spoil(["timeout"]), exit: 3, says: /did not answer within/ },
+  { name: "a web page", break: spoil(["html"]), exit: 3, says: /web page \(200\) and not with JSON/ },
+  { name: "another server's page", url: () => at.html, exit: 3, says: /web page \(404\)/ },
+  { name: "an error of Chatwoot's own", break: spoil(["500"]), exit: 3, says: /error of its own \(500\)/ },
+  { name: "too many requests", break: spoil(["429"]), exit: 3, says: /refuses more requests/ },
+  { name: "half an answer", break: spoil(["truncated"]), exit: 3, says: /did not answer as Chatwoot does/ },
+  { name: "another shape", break: spoil(["wrong_shape"]), exit: 3, says: /did not answer as Chatwoot does/ },
+  { name: "a connection that breaks", break: spoil(["disconnect"]), exit: 3, says: /broke off/ },
+];
+
+describe("Chatwoot", () => {
+  test.each(CHATWOOT_FAULTS)("connect with $name", async (fault) => {
+    fault.break?.();
+
+    const ran = await occ(["connect"], {
+      env: environment({
+        OCC_CHATWOOT_URL: fault.url?.() ?? chatwoot.url,
+        OCC_CHATWOOT_ACCOUNT: fault.account ?? "1",
+        OCC_CHATWOOT_TOKEN: fault.token ?? chatwoot.token,
+      }),
+      timeoutMilliseconds: 400,
+    });
+
+    expectOneProblem(ran, fault);
+    await expectNothingWritten();
+  });
+
+  // What was right once and is not any more.
+  async function connected(fault: ChatwootFault): Promise<void> {
+    await client.query("select ops.set_setting(1, 'sync_private_hosts', 'true')");
+    await client.query("select api.set_rest_source(1, $1)", [fault.url?.() ?? chatwoot.url]);
+    await client.query("select api.set_sync_token(1, $1)", [fault.token ?? chatwoot.token]);
+    // No clock runs here; one that has just run is not waited for.
+    await admin.query(
+      `insert into cron.job_run_details (jobid, runid, status, start_time, end_time)
+      select jobid, (select coalesce(max(runid), 0) + 1 from cron.job_run_details), 'succeeded', now(), now()
+      from cron.job limit 1`,
+    );
+    fault.break?.();
+  }
+
+  test.each(CHATWOOT_FAULTS.filter(({ onlyConnect }) => !onlyConnect))("doctor with $name", async (fault) => {
+    await connected(fault);
+
+    const { exit, json } = await occ(["doctor", "--json"], { env: environment(), timeoutMilliseconds: 400 });
+
+    const lines = json().lines as { name: string; state: string; message: string; next: string }[];
+    const line = lines.find(({ name }) => name === "account_1_chatwoot");
+    expect([exit, line?.state, `${line?.message}\n→ ${line?.next}`]).toEqual([
+      1,
+      "fail",
+      expect.stringMatching(fault.later ?? fault.says),
+    ]);
+  });
+
+  test.each(CHATWOOT_FAULTS.filter(({ onlyConnect }) => !onlyConnect))("smoke with $name", async (fault) => {
+    await connected(fault);
+    const evidence = join(folder, "evidence");
+
+    const { exit, json } = await occ(["smoke", "--json", "--account", "1", "--evidence", evidence], {
+      env: environment(),
+      timeoutMilliseconds: 400,
+    });
+
+    const steps = json().steps as { name: string; state: string; message: string; next: string }[];
+    const step = steps.find(({ name }) => name === "chatwoot");
+    expect([exit, step?.state, `${step?.message}\n→ ${step?.next}`]).toEqual([
+      1,
+      "fail",
+      expect.stringMatching(fault.later ?? fault.says),
+    ]);
+    expect(await readdir(evidence)).toHaveLength(2);
+    await rm(evidence, { recursive: true });
+  });
+});
+
+const COMMANDS = [
+  ["connect", "--chatwoot-url", "http://127.0.0.1:1", "--account", "1"],
+  ["doctor"],
+  ["smoke"],
+  ["replay", "--account", "1"],
+  ["verify-sync", "--account", "1"],
+  ["sync", "backfill", "--account", "1"],
+  ["chatwoot-env"],
+];
+
+interface DatabaseFault {
+  name: string;
+  url: () => string;
+  exit: number;
+  says: RegExp;
+}
+
+const changed = (change: (url: URL) => void) => () => {
+  const url = new URL(database.url);
+  change(url);
+  return url.href;
+};
+
+const DATABASE_FAULTS: DatabaseFault[] = [
+  { name: "a URL that is none", url: () => "db.example.com", exit: 2, says: /does not begin with postgresql/ },
+  {
+    name: "the placeholder as password",
+    url: () => "postgresql://postgres:[YOUR-PASSWORD]@db.example.com:5432/postgres",
+    exit: 2,
+    says: /placeholder/,
+  },
+  { name: "nothing that listens", url: changed((url) => url.port = String(closed)), exit: 3, says: /No database listens/ },
+  { name: "a name that does not exist", url: () => "postgresql://postgres:CANARYpassword@db.invalid/postgres?sslmode=require", exit: 3, says: /(does not exist|could not be looked up)/ },
+  { name: "a wrong password", url: changed((url) => url.password = "CANARYpassword"), exit: 4, says: /refuses the password of postgres/ },
+  { name: "another database's name", url: changed((url) => url.pathname = "/nowhere"), exit: 3, says: /no such database/ },
+  { name: "no TLS", url: changed((url) => url.search = "?sslmode=require"), exit: 3, says: /offers no TLS/ },
+  { name: "no answer", url: changed((url) => url.port = String(at.silent)), exit: 3, says: /did not answer in time/ },
+  { name: "a web server", url: changed((url) => url.port = new URL(at.html).port), exit: 3, says: /hung up|speaks|broke off/ },
+];
+
+describe("the database", () => {
+  const table = DATABASE_FAULTS.flatMap((fault) => COMMANDS.map((args) => ({ ...fault, args, command: args[0] })));
+
+  test.each(table)("$command with $name", async ({ args, url, exit, says }) => {
+    // connect asks Chatwoot first, which has to be there.
+    const shown = args.map((argument) => argument === "http://127.0.0.1:1" ? chatwoot.url : argument);
+
+    const ran = await occ(shown, {
+      env: environment({ OCC_DB_URL: url(), OCC_CHATWOOT_TOKEN: chatwoot.token }),
+      timeoutMilliseconds: 300,
+    });
+
+    expectOneProblem(ran, { exit, says });
+    await expectNothingWritten();
+  });
+
+  test.each(COMMANDS.map((args) => ({ command: args.join(" "), args })))(
+    "$command without a stack that runs",
+    async ({ args }) => {
+      const ran = await occ(args, { env: { OCC_HOME: folder, OCC_API_PORT: String(closed), OCC_CHATWOOT_TOKEN: WRONG_TOKEN } });
+
+      expectOneProblem(ran, { exit: 3, says: /No stack answers on port \d+ of this machine\.\n→ Start it with npm start/ });
+      expect(await readdir(folder)).toEqual([]);
+    },
+  );
+});
+
+test("a trailing slash is the same address", async () => {
+  const ran = await occ(["connect", "--chatwoot-url", `${chatwoot.url}/`, "--account", "1"], {
+    env: environment({ OCC_CHATWOOT_TOKEN: AGENT_TOKEN }),
+  });
+
+  expect(ran.out).toContain(`answers at ${chatwoot.url} in`);
+});
+
+test.each([
+  { name: "the API's address with a path", env: { OCC_API_URL: "https://x.supabase.co/rest/v1" }, says: /goes on after the host/ },
+  { name: "no API address", env: { OCC_API_URL: undefined }, says: /needs the project's API address/ },
+  { name: "no secret key", env: { OCC_SECRET_KEY: undefined }, says: /needs the project's secret key/ },
+  { name: "no database", env: { OCC_DB_URL: undefined }, says: /not its database/ },
+  { name: "an unknown option", args: ["--fast"], env: {}, says: /Unknown option '--fast'/ },
+  { name: "--write without a conversation", args: ["--write"], env: {}, says: /needs a conversation/ },
+])("smoke with $name is wrong usage", async ({ env, args = [], says }) => {
+  expectOneProblem(await occ(["smoke", ...args], { env: environment(env) }), { exit: 2, says });
+});
+
+test("no token, key or password was printed", () => {
+  const everything = printed.join("\n");
+
+  expect(everything.length).toBeGreaterThan(10_000);
+  expect(everything).not.toContain("CANARY");
+  expect(everything).not.toContain(chatwoot.token);
+});

@@ -1,0 +1,243 @@
+// The whole stack with a Chatwoot beside it: connected, proven, examined; then one thing broken at a time.
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
+import { useStack } from "../support/stack.ts";
+import { occ, printed } from "./occ.support.ts";
+
+const { stack, settings, logged } = useStack();
+let chatwoot: Chatwoot;
+let folder: string;
+let client: Client;
+
+const NOON = new Date(Date.now() - 3_600_000);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "occ-cli-"));
+  const admin = new Client({ connectionString: stack().postgres.adminUrl });
+  await admin.connect();
+  await admin.query("create database chatwoot").finally(() => admin.end());
+  chatwoot = await openChatwoot();
+  await chatwoot.createWebhook({
+    url: `${stack().info.functions_url}/chatwoot-webhook`,
+    secret: stack().info.demo.webhook_secret,
+  });
+  client = new Client({ connectionString: stack().postgres.adminUrl });
+  await client.connect();
+  await chatwoot.perform(NOON, (shop, at) => shop.newContact(at, { name: "Dana" }));
+  const [contact] = chatwoot.installation.contacts();
+  const { id } = await chatwoot.perform(
+    NOON,
+    (shop, at) => shop.newConversation(at, { contact: contact.id, inbox: "website" }),
+  );
+  await chatwoot.perform(NOON, (shop, at) => shop.customerWrites(at, id, { text: "Hello?" }));
+  await chatwoot.drain();
+});
+
+afterAll(async () => {
+  await client?.end();
+  await chatwoot?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function openChatwoot(): Promise<Chatwoot> {
+  const url = new URL(stack().postgres.adminUrl);
+  url.pathname = "/chatwoot";
+  return startChatwoot({ url: url.href, port: settings().chatwootPort });
+}
+
+function here(args: string[], env: Record<string, string> = {}) {
+  const { home, apiPort, dbPort, chatwootPort } = settings();
+  return occ(args, {
+    env: {
+      OCC_HOME: home,
+      OCC_API_PORT: String(apiPort),
+      OCC_DB_PORT: String(dbPort),
+      OCC_CHATWOOT_PORT: String(chatwootPort),
+      OCC_FUNCTION_SECRETS_FILE: join(folder, "functions.env"),
+      ...env,
+    },
+    calledFrom: folder,
+  });
+}
+
+interface Line {
+  name: string;
+  title: string;
+  state: string;
+  message: string;
+  next: string | null;
+}
+
+async function red(command: "doctor" | "smoke"): Promise<Line[]> {
+  const { json } = await here([command, "--json", ...(command === "smoke" ? ["--evidence", "evidence"] : [])]);
+  const told = json() as { lines?: Line[]; steps?: Line[] };
+  return (told.lines ?? told.steps ?? []).filter(({ state }) => state === "fail");
+}
+
+test("connects, and repeating it changes nothing", async () => {
+  const first = await here(["connect"]);
+  expect(first.all, first.all).toContain("Connected.");
+  expect(first.exit).toBe(0);
+
+  const again = await here(["connect", "--json"]);
+
+  expect(again.json()).toMatchObject({ ok: true, changed: 0, account_id: "1", chatwoot_version: "4.16.2" });
+  expect(await readdir(folder)).toEqual([]);
+});
+
+test("reads the history with sync backfill, and proves it with verify-sync", async () => {
+  const backfill = await here(["sync", "backfill"]);
+  expect(backfill.out, backfill.all).toContain("✔ The whole history is here.");
+
+  const verified = await here(["verify-sync", "--since", "1d"]);
+
+  expect(verified.out, verified.all).toContain("✔ All equal");
+  expect([backfill.exit, verified.exit]).toEqual([0, 0]);
+});
+
+test("doctor finds nothing missing", async () => {
+  const { exit, all } = await here(["doctor"]);
+
+  expect([exit, all.split("\n").filter((line) => line.startsWith("✘"))], all).toEqual([0, []]);
+  expect(all).toContain("Nothing is missing.");
+});
+
+test("smoke is green, also with a note, and leaves evidence", async () => {
+  const before = chatwoot.installation.conversations()[0].messages.length;
+  const { exit, all } = await here(["smoke", "--write", "--conversation", "1", "--evidence", "evidence"]);
+
+  expect([exit, all.split("\n").filter((line) => line.startsWith("✘"))], all).toEqual([0, []]);
+  const files = (await readdir(join(folder, "evidence"))).sort();
+  expect(files).toEqual([expect.stringMatching(/^smoke-.*Z\.json$/), expect.stringMatching(/^smoke-.*Z\.md$/)]);
+  const evidence = JSON.parse(await readFile(join(folder, "evidence", files[0]), "utf8"));
+  expect(evidence).toMatchObject({ passed: true, installation: { account: "1", chatwoot_version: "4.16.2" } });
+  expect(await readFile(join(folder, "evidence", files[1]), "utf8")).toContain("# Smoke test: passed");
+  const { messages } = chatwoot.installation.conversations()[0];
+  expect(messages.slice(before).map(({ contentAttributes }) => contentAttributes.deleted)).toEqual([true]);
+  const { rows } = await client.query("select from cron.job where jobname = 'occ-smoke'");
+  expect(rows).toEqual([]);
+});
+
+test("a job that was removed is one red line, with the statement that brings it back", async () => {
+  await client.query("delete from cron.job where jobname = 'sync-rest'");
+
+  const lines = await red("doctor");
+
+  expect(lines).toEqual([
+    expect.objectContaining({
+      name: "jobs",
+      message: expect.stringContaining("sync-rest is missing"),
+      next: expect.stringContaining("cron.schedule('sync-rest', '* * * * *', 'call sync.tick_rest()')"),
+    }),
+  ]);
+  await asPostgres(lines[0].next ?? "");
+  expect(await red("doctor")).toEqual([]);
+});
+
+test("a grant that was revoked is one red line, with the grant", async () => {
+  await asPostgres("revoke select on analytics.conversations from authenticated");
+
+  const lines = await red("doctor");
+
+  expect(lines.map(({ name, message, next }) => [name, message, next])).toEqual([
+    [
+      "grants",
+      "authenticated lacks select on analytics.conversations.",
+      "grant select on analytics.conversations to authenticated;",
+    ],
+  ]);
+  await asPostgres(lines[0].next ?? "");
+  expect(await red("doctor")).toEqual([]);
+});
+
+test("an extension that is missing is red in doctor, and in smoke where it is needed", async () => {
+  await asPostgres("drop extension http");
+
+  const [doctor, smoke] = [await red("doctor"), await red("smoke")];
+
+  expect(doctor.filter(({ name }) => name === "extensions")).toEqual([
+    expect.objectContaining({
+      message: "The extension http is missing.",
+      next: "create extension if not exists http with schema extensions;",
+    }),
+  ]);
+  expect(smoke.map(({ name }) => name)).toContain("sync");
+  await asPostgres(doctor[0].next ?? "");
+  expect(await red("doctor")).toEqual([]);
+});
+
+test("a webhook signed with another secret is one red line, with what to do", async () => {
+  await chatwoot.createWebhook({
+    url: `${stack().info.functions_url}/chatwoot-webhook`,
+    secret: "CANARYsecretOfAnotherOne",
+  });
+
+  const [doctor, smoke] = [await red("doctor"), await red("smoke")];
+
+  expect(doctor.map(({ name, next }) => [name, next])).toEqual([
+    ["account_1_webhook", "occ connect --account 1"],
+  ]);
+  expect(smoke.map(({ name, message, next }) => [name, message, next])).toEqual([
+    [
+      "accepted",
+      "the function does not know the secret with which Chatwoot signs",
+      expect.stringContaining("occ connect --account 1, then restart npm start"),
+    ],
+  ]);
+
+  const connect = await here(["connect"]);
+
+  expect(connect.exit).toBe(1);
+  expect(connect.error).toContain("Restart the stack");
+  expect(await readFile(join(folder, "functions.env"), "utf8")).toBe(
+    `CHATWOOT_WEBHOOK_SECRETS='{"1":["CANARYsecretOfAnotherOne"]}'\n`,
+  );
+  await chatwoot.createWebhook({
+    url: `${stack().info.functions_url}/chatwoot-webhook`,
+    secret: stack().info.demo.webhook_secret,
+    subscriptions: ["message_created"],
+  });
+  expect((await here(["connect"])).exit).toBe(0);
+});
+
+test("a Chatwoot that stopped is red where it is asked, and nowhere else", async () => {
+  await chatwoot.stop();
+  try {
+    const [doctor, smoke] = [await red("doctor"), await red("smoke")];
+
+    expect(doctor.map(({ name, next }) => [name, next])).toEqual([
+      ["account_1_chatwoot", expect.stringContaining("Look whether Chatwoot runs")],
+    ]);
+    expect(smoke.map(({ name, next }) => [name, next])).toEqual([
+      ["chatwoot", expect.stringContaining("Look whether Chatwoot runs")],
+      ["sync", expect.stringContaining("Look whether Chatwoot runs")],
+    ]);
+  } finally {
+    chatwoot = await openChatwoot();
+  }
+});
+
+test("no secret was printed, logged or kept in evidence", async () => {
+  const { info } = stack();
+  const canaries = [
+    chatwoot.token,
+    info.secret_key,
+    info.demo.webhook_secret,
+    info.demo.access_token,
+    "CANARYsecretOfAnotherOne",
+  ];
+  const files = await readdir(join(folder, "evidence"));
+  const written = await Promise.all(files.map((file) => readFile(join(folder, "evidence", file), "utf8")));
+  const everything = [...printed, ...logged, ...written].join("\n");
+  for (const canary of canaries) expect(everything.includes(canary)).toBe(false);
+});
+
+async function asPostgres(statement: string): Promise<void> {
+  const owner = new Client({ connectionString: stack().postgres.url });
+  await owner.connect();
+  await owner.query(statement).finally(() => owner.end());
+}

@@ -1,0 +1,408 @@
+// Alerts, with the clock as argument: that each is raised once and ends once, that nothing flaps, and that an ordinary
+// month with its nights, weekends and holidays wakes nobody.
+import { describe, expect, test } from "vitest";
+import { member, type Sql, useDatabase } from "../support/database.ts";
+import {
+  addArrivals,
+  addQueue,
+  addReadings,
+  later,
+  learn,
+  live,
+  lose,
+  makeAccount,
+  raised,
+  read,
+  told,
+} from "./alerts.support.ts";
+import { add } from "./notifications.support.ts";
+
+const database = useDatabase();
+const START = "2026-11-16T10:00:00Z";
+
+/** As many times the same. */
+const of = (value: number, times: number) => Array<number>(times).fill(value);
+
+test(
+  "an ordinary month with nights, weekends, a holiday and a bridge day that no calendar knows of: no alert",
+  () =>
+    database.rolledBack(async (sql) => {
+      await makeAccount(sql);
+      await addArrivals(sql, "2026-09-01T00:00:00Z", "2026-11-01T00:00:00Z", 0.3);
+      await addQueue(sql, "2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z");
+      await learn(sql, "2026-10-01T00:00:00Z");
+      for (let day = 0; day < 31; day++) {
+        const since = later("2026-10-01T00:00:00Z", day * 1440);
+        const until = later(since, 1440);
+        await addReadings(sql, since, until);
+        await addQueue(sql, since, until);
+
+        await live(sql, since, until);
+      }
+
+      expect(await raised(sql)).toEqual([]);
+      const looked = "select count(*)::int from ops.health_history where value is not null and name = $1";
+      for (const name of ["webhook_arrival", "queue_pressure", "service", "database_size"]) {
+        expect(await sql.value(looked, [name])).toBeGreaterThan(31 * 280);
+      }
+      expect(await sql.value("select count(distinct kind)::int from ops.alert_states")).toBe(11);
+    }),
+  60_000,
+);
+
+describe("on the same history, silence is found where there should be none:", () => {
+  const month = async (sql: Sql) => {
+    await makeAccount(sql);
+    await addArrivals(sql, "2026-09-01T00:00:00Z", "2026-10-10T00:00:00Z", 0.3);
+    await learn(sql, "2026-10-06T00:00:00Z");
+  };
+
+  test("webhooks that stay out on a Tuesday morning: one alert within the hour, over when they are back; no channel is blamed", () =>
+    database.rolledBack(async (sql) => {
+      await month(sql);
+      await lose(sql, "2026-10-06T08:00:00Z", "2026-10-06T11:00:00Z");
+
+      await live(sql, "2026-10-06T00:00:00Z", "2026-10-07T00:00:00Z");
+
+      const [alert, ...others] = await raised(sql);
+      expect(others).toEqual([]);
+      expect(alert).toMatchObject({ kind: "webhook.silent", subject: "webhook_arrival" });
+      expect(alert.raised_at.getTime()).toBeGreaterThan(Date.parse("2026-10-06T08:14:00Z"));
+      expect(alert.raised_at.getTime()).toBeLessThan(Date.parse("2026-10-06T08:40:00Z"));
+      expect(alert.resolved_at?.getTime()).toBeGreaterThan(Date.parse("2026-10-06T11:00:00Z"));
+      expect(alert.resolved_at?.getTime()).toBeLessThan(Date.parse("2026-10-06T11:20:00Z"));
+      expect((await told(sql)).map(({ kind, news }) => [kind, news])).toEqual([
+        ["alert.webhook.silent", "fired"],
+        ["alert.webhook.silent", "cleared"],
+      ]);
+    }));
+
+  test("one inbox that stays out while the others go on: that channel, and nothing else", () =>
+    database.rolledBack(async (sql) => {
+      await month(sql);
+      await lose(sql, "2026-10-06T08:00:00Z", "2026-10-06T14:00:00Z", 2);
+
+      await live(sql, "2026-10-06T00:00:00Z", "2026-10-07T00:00:00Z");
+
+      const [alert, ...others] = await raised(sql);
+      expect(others).toEqual([]);
+      expect(alert).toMatchObject({ kind: "channel.outage", subject: "inbox:2" });
+      expect(alert.raised_at.getTime()).toBeLessThan(Date.parse("2026-10-06T11:00:00Z"));
+      expect(alert.resolved_at?.getTime()).toBeLessThan(Date.parse("2026-10-06T15:00:00Z"));
+    }));
+
+  test("the same silence at night: no alert", () =>
+    database.rolledBack(async (sql) => {
+      await month(sql);
+      await lose(sql, "2026-10-05T23:00:00Z", "2026-10-06T04:30:00Z");
+
+      await live(sql, "2026-10-05T22:00:00Z", "2026-10-06T12:00:00Z");
+
+      expect(await raised(sql)).toEqual([]);
+    }));
+
+  test("with a door that works: no messages there, no alert; messages that no webhook told of, an alert at once", () =>
+    database.rolledBack(async (sql) => {
+      await month(sql);
+      await sql.rows(
+        `insert into sync.sources (account_id, door, base_url, last_success_at, changed_until)
+        values (1, 'rest', 'https://chat.example.com', $1, $1)`,
+        ["2026-10-06T12:00:00Z"],
+      );
+      await lose(sql, "2026-10-06T06:00:00Z", "2026-10-06T10:00:00Z");
+      await sql.rows("delete from inbox.deliveries where received_at > '2026-10-06T10:00:00Z'");
+
+      await live(sql, "2026-10-06T00:00:00Z", "2026-10-06T12:00:00Z");
+
+      const alerts = (await raised(sql)).filter(({ kind }) => kind === "webhook.silent");
+      expect(alerts).toHaveLength(1);
+      // The first message after ten, three minutes of patience, and two minutes to be sure at steps of five.
+      expect(alerts[0].raised_at.getTime()).toBeGreaterThan(Date.parse("2026-10-06T10:03:00Z"));
+      expect(alerts[0].raised_at.getTime()).toBeLessThan(Date.parse("2026-10-06T10:25:00Z"));
+    }));
+
+  test("before three weeks are known, nothing is claimed", () =>
+    database.rolledBack(async (sql) => {
+      await makeAccount(sql);
+      await addArrivals(sql, "2026-09-21T00:00:00Z", "2026-10-06T08:00:00Z", 0.3);
+      await learn(sql, "2026-10-06T00:00:00Z");
+
+      await live(sql, "2026-10-06T00:00:00Z", "2026-10-07T00:00:00Z");
+
+      expect(await raised(sql)).toEqual([]);
+      expect(await sql.rows("select distinct state, value from ops.health_history")).toEqual([
+        { state: "unknown", value: null },
+      ]);
+    }));
+});
+
+// What is fine, what is too much, and what is neither.
+const KINDS: Record<string, { name: string; subject?: string; account?: number; bad: number; between?: number }> = {
+  "service.down": { name: "service", subject: "chatwoot", bad: 2 },
+  "queue.high": { name: "queue_pressure", bad: 2.5, between: 1.6 },
+  "sla.breaches": { name: "breaches", bad: 6, between: 3 },
+  "channel.outage": { name: "channel_arrival", subject: "inbox:3", bad: 20, between: 8 },
+  "response.slow": { name: "first_response", bad: 2400, between: 1500 },
+  "webhook.silent": { name: "webhook_arrival", bad: 20, between: 8 },
+  "sync.stopped": { name: "sync_lag", subject: "rest", bad: 4000, between: 1000 },
+  "cron.stopped": { name: "cron_alive", subject: "sla-sweep", account: 0, bad: 4, between: 2 },
+  "deliveries.dead": { name: "dead_deliveries", subject: "webhook", bad: 1 },
+  "audit.broken": { name: "audit_chain", bad: 1 },
+  "disk.full": { name: "database_size", account: 0, bad: 7000, between: 6200 },
+};
+
+describe("each of the eleven is raised once and ends once:", () => {
+  test("and these are all there are", () =>
+    database.rolledBack(async (sql) => {
+      const rows = await sql.rows<{ kind: string }>(
+        "select kind from ops.alert_rules where account_id = 0 order by kind",
+      );
+
+      expect(rows.map(({ kind }) => kind)).toEqual(Object.keys(KINDS).sort());
+    }));
+
+  test.each(Object.entries(KINDS))(
+    "%s",
+    (kind, { name, subject = "", account, bad, between }) =>
+      database.rolledBack(async (sql) => {
+        await add(sql, { kinds: ["alert.*"] });
+        const [{ for_seconds, clear_seconds, severity }] = await sql.rows<
+          { for_seconds: number; clear_seconds: number; severity: string }
+        >("select for_seconds, clear_seconds, severity from ops.alert_rules where account_id = 0 and kind = $1", [
+          kind,
+        ]);
+        const [longEnough, wellEnough] = [for_seconds / 60, clear_seconds / 60];
+        const of1 = (values: number[], from: string) => read(sql, { name, subject, account, values, from });
+
+        let now = await of1(of(0, 5), START);
+        // Not long enough, and better again.
+        if (longEnough > 0) now = await of1([...of(bad, longEnough), 0], now);
+        expect(await raised(sql)).toEqual([]);
+        const since = now;
+        now = await of1(of(bad, longEnough + 1), now);
+        const firing = await raised(sql);
+        expect(firing).toEqual([{
+          ...{ kind, subject: subject || name, resolved_at: null },
+          raised_at: new Date(Date.parse(since) + for_seconds * 1000),
+        }]);
+        // Up and down, but never well for long enough.
+        for (let swing = 0; swing < 3; swing++) {
+          if (between !== undefined) now = await of1(of(between, wellEnough + 5), now);
+          if (wellEnough > 0) now = await of1(of(0, wellEnough), now);
+          now = await of1([bad], now);
+        }
+        expect(await raised(sql)).toEqual(firing);
+        now = await of1(of(0, wellEnough + 1), now);
+
+        expect((await raised(sql)).map(({ resolved_at }) => resolved_at)).toEqual([new Date(Date.parse(now) - 60_000)]);
+        expect(await told(sql)).toEqual([
+          expect.objectContaining({ kind: `alert.${kind}`, severity, news: "fired" }),
+          expect.objectContaining({ kind: `alert.${kind}`, severity: "info", news: "cleared" }),
+        ]);
+        expect(await sql.value("select count(*)::int from ops.notification_deliveries")).toBe(2);
+        const [alert] = await sql.rows("select message, hint from ops.alerts");
+        expect(alert).toEqual({ message: expect.stringMatching(/It reads/), hint: "Do this." });
+      }),
+  );
+});
+
+describe("what happens in between", () => {
+  const down = (sql: Sql, values: (number | null)[], from: string) =>
+    read(sql, { name: "service", subject: "chatwoot", values, from });
+
+  test("evaluating again, and a tick that was missed, change nothing", () =>
+    database.rolledBack(async (sql) => {
+      const now = await down(sql, of(1, 5), START);
+      expect(await sql.value("select ops.evaluate_alerts(1, $1)", [now])).toBe(0);
+      expect(await raised(sql)).toHaveLength(1);
+      expect(await told(sql)).toHaveLength(1);
+    }));
+
+  test("what cannot be measured makes nothing worse and ends nothing", () =>
+    database.rolledBack(async (sql) => {
+      let now = await down(sql, [1, 1, null, 1, 1, null], START);
+      expect(await raised(sql)).toEqual([]);
+      now = await down(sql, of(1, 3), now);
+      expect(await raised(sql)).toHaveLength(1);
+      now = await down(sql, Array(30).fill(null), now);
+      expect((await raised(sql))[0].resolved_at).toBeNull();
+      await down(sql, of(0, 3), now);
+      expect((await raised(sql))[0].resolved_at).not.toBeNull();
+    }));
+
+  test("after a gap in which nobody looked, the waiting begins anew", () =>
+    database.rolledBack(async (sql) => {
+      await down(sql, of(1, 2), START);
+      const now = await down(sql, of(1, 2), later(START, 60));
+      expect(await raised(sql)).toEqual([]);
+      await down(sql, [1], now);
+      expect(await raised(sql)).toHaveLength(1);
+    }));
+
+  test("Chatwoot's downtimes are intervals, from the first failed check to the first good one", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows(
+        `select ops.record_checks(array(select row(1, 'service', 'chatwoot', case when given.value > 0 then 'fail' else 'ok' end,
+          given.value, '', 'Down', null, $1::timestamptz + given.place * interval '1 minute')::ops.health_sample
+        from unnest('{0,1,1,1,0,0,1}'::double precision[]) with ordinality as given (value, place)))`,
+        [START],
+      );
+      await sql.resultsEqual(
+        "select state, started_at, ended_at, reason from ops.service_intervals order by started_at",
+        [
+          { state: "down", started_at: new Date(later(START, 2)), ended_at: new Date(later(START, 5)), reason: "Down" },
+          { state: "down", started_at: new Date(later(START, 7)), ended_at: null, reason: "Down" },
+        ],
+      );
+    }));
+
+  test("what is checked no more is no alert any more", () =>
+    database.rolledBack(async (sql) => {
+      const now = await read(sql, { name: "sync_lag", subject: "rest", values: of(4000, 5), from: START });
+      await sql.rows("delete from ops.health_checks where name = 'sync_lag'");
+      await sql.rows("select ops.evaluate_alerts(1, $1)", [now]);
+
+      expect((await raised(sql))[0].resolved_at).toEqual(new Date(now));
+      expect((await told(sql)).map(({ news }) => news)).toEqual(["fired", "cleared"]);
+    }));
+});
+
+describe("people", () => {
+  const fire = (sql: Sql) => read(sql, { name: "service", subject: "chatwoot", values: of(1, 4), from: START });
+  const alertId = (sql: Sql) => sql.value<string>("select alert_id from ops.alerts");
+
+  test("acknowledge, once, which ends the escalation; logged", () =>
+    database.rolledBack(async (sql) => {
+      await add(sql);
+      await add(sql, { escalate_after_seconds: 60 });
+      const now = await fire(sql);
+      const operator = await member(sql, 1, "operator");
+      const id = await alertId(sql);
+      expect(await sql.value("select count(*)::int from ops.notifications where next_escalation_at is not null")).toBe(
+        1,
+      );
+
+      const acknowledge = () => sql.value("select api.acknowledge_alert(1, $1)", [id]);
+      expect(await sql.as("authenticated", operator, acknowledge)).toBe(true);
+      expect(await sql.as("authenticated", operator, acknowledge)).toBe(false);
+
+      expect(await sql.value("select count(*)::int from ops.notifications where next_escalation_at is not null")).toBe(
+        0,
+      );
+      await sql.resultsEqual("select acknowledged_by from api.alerts", [{ acknowledged_by: `user:${operator}` }]);
+      await sql.resultsEqual("select actor, subject from audit.decision_log where action = 'alert.acknowledged'", [
+        { actor: `user:${operator}`, subject: `alert:${id}` },
+      ]);
+      await read(sql, { name: "service", subject: "chatwoot", values: of(0, 3), from: now });
+      expect((await told(sql)).map(({ news }) => news)).toEqual(["fired", "cleared"]);
+    }));
+
+  test("snooze: nobody is told until then; if it still lasts, once more", () =>
+    database.rolledBack(async (sql) => {
+      let now = await fire(sql);
+      const id = await alertId(sql);
+      await sql.rows("select ops.snooze_alert(1, $1, $2, $3)", [id, later(now, 30), now]);
+
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 29), from: now });
+      expect((await told(sql)).map(({ news }) => news)).toEqual(["fired"]);
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 5), from: now });
+      expect((await told(sql)).map(({ news }) => news)).toEqual(["fired", "still"]);
+      await sql.rows("select ops.snooze_alert(1, $1, $2, $3)", [id, later(now, 30), now]);
+      await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
+
+      expect((await raised(sql))[0].resolved_at).not.toBeNull();
+      expect((await told(sql)).map(({ news }) => news)).toEqual(["fired", "still"]);
+      expect(await sql.value("select count(*)::int from audit.decision_log where action = 'alert.snoozed'")).toBe(2);
+    }));
+
+  test("quiet hours of a rule: told when they are over, if it still lasts", () =>
+    database.rolledBack(async (sql) => {
+      // Ten o'clock, in UTC.
+      await sql.rows("select ops.set_alert_rule(1, 'service.down', $1)", [{
+        quiet_start_minute: 590,
+        quiet_end_minute: 630,
+      }]);
+      const now = await fire(sql);
+      expect(await raised(sql)).toHaveLength(1);
+      expect(await told(sql)).toEqual([]);
+
+      await read(sql, { name: "service", subject: "chatwoot", values: of(1, 40), from: now });
+      expect(await told(sql)).toEqual([expect.objectContaining({ news: "fired" })]);
+    }));
+
+  test("change a rule, within limits and logged; null is the default again; turned off, what lasts ends unsaid", () =>
+    database.rolledBack(async (sql) => {
+      const admin = await member(sql, 1, "admin");
+      const set = (changes: unknown) =>
+        sql.as(
+          "authenticated",
+          admin,
+          () =>
+            sql.value<Record<string, unknown>>("select api.set_alert_rule(1, 'service.down', $1)", [
+              JSON.stringify(changes),
+            ]),
+        );
+      expect(await set({ threshold: 2, for_seconds: 0 })).toMatchObject({ threshold: 2, for_seconds: 0 });
+      await read(sql, { name: "service", subject: "chatwoot", values: [1, 1, 1, 1], from: START });
+      expect(await raised(sql)).toEqual([]);
+      await read(sql, { name: "service", subject: "chatwoot", values: [2], from: later(START, 4) });
+      expect(await raised(sql)).toHaveLength(1);
+
+      await set({ is_enabled: false });
+      await read(sql, { name: "service", subject: "chatwoot", values: [2, 2], from: later(START, 5) });
+      expect((await raised(sql))[0].resolved_at).not.toBeNull();
+      expect((await told(sql)).map(({ news }) => news)).toEqual(["fired"]);
+
+      expect(
+        await sql.as("authenticated", admin, () => sql.value("select api.set_alert_rule(1, 'service.down', null)")),
+      ).toMatchObject({ threshold: 1, is_enabled: true });
+      expect(await sql.value("select count(*)::int from audit.decision_log where action = 'alert_rule.changed'")).toBe(
+        3,
+      );
+    }));
+
+  test.each([
+    [{ threshold: 0 }, /below threshold/],
+    [{ threshold: "much" }, /numbers/],
+    [{ for_seconds: 1.5 }, /whole seconds/],
+    [{ for_seconds: 99_999 }, /whole seconds/],
+    [{ severity: "loud" }, /severity/],
+    [{ quiet_start_minute: 60 }, /both null/],
+    [{ check_name: "breaches" }, /nothing else/],
+    [[], /object/],
+  ])("are refused %j", (changes, says) =>
+    database.rolledBack(async (sql) => {
+      const error = await sql.throws("OC422", "select ops.set_alert_rule(1, 'service.down', $1)", [
+        JSON.stringify(changes),
+      ]);
+      expect(error.message).toMatch(says);
+    }));
+
+  test("who may not: viewers neither acknowledge nor snooze, operators change no rule, nobody another account's", () =>
+    database.rolledBack(async (sql) => {
+      await fire(sql);
+      const id = await alertId(sql);
+      const [viewer, operator, stranger] = [
+        await member(sql, 1, "viewer"),
+        await member(sql, 1, "operator"),
+        await member(sql, 2, "admin"),
+      ];
+      for (const person of [viewer, stranger]) {
+        await sql.as("authenticated", person, async () => {
+          await sql.throws("OC403", "select api.acknowledge_alert(1, $1)", [id]);
+          await sql.throws("OC403", "select api.snooze_alert(1, $1, now() + interval '1 hour')", [id]);
+        });
+      }
+      await sql.as("authenticated", operator, async () => {
+        await sql.throws("OC403", "select api.set_alert_rule(1, 'service.down', '{}')");
+        await sql.throws("OC404", "select api.acknowledge_alert(1, 999999)");
+        await sql.throws("OC422", "select api.snooze_alert(1, $1, now() - interval '1 hour')", [id]);
+        await sql.throws("OC422", "select api.snooze_alert(1, $1, 'infinity')", [id]);
+      });
+      await sql.as("authenticated", stranger, async () => {
+        expect(await sql.rows("select * from api.alerts")).toEqual([]);
+        expect((await sql.rows("select name, account_id from api.health_checks")).map(({ account_id }) => account_id))
+          .toEqual([]);
+      });
+    }));
+});
