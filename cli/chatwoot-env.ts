@@ -188,7 +188,7 @@ export function warningsOf(
 function quoted(value: string, format: Format): string {
   // Both take the rest of the line as it is.
   if (format !== "env") return value;
-  if (/^[A-Za-z0-9_./:@%+,=-]*$/.test(value)) return value;
+  if (/^[A-Za-z0-9_./:@%+,=?-]*$/.test(value)) return value;
   if (!value.includes("'")) return `'${value}'`;
   // In double quotes a backslash escapes, and $ would be expanded.
   return `"${value.replace(/[\\"$`]/g, "\\$&")}"`;

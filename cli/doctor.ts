@@ -255,7 +255,7 @@ export function backendHeaders({ secretKey }: Connection, schema: string): Recor
 }
 
 async function checkApi(connection: Connection, steps: Steps, context: Context): Promise<void> {
-  const { signal } = context.outside;
+  const { outside } = context;
   await steps.run("api", "Data API", async () => {
     if (connection.secretKey === null) return { state: "skipped", message: "OCC_SECRET_KEY is not set" };
     for (const [schema, view] of [["api", "settings"], ["analytics", "conversations"]]) {
@@ -263,7 +263,7 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
         who: "The stack",
         url: `${connection.apiUrl}/rest/v1/${view}?limit=0`,
         headers: backendHeaders(connection, schema),
-        signal,
+        outside,
       });
       if (answer.status === 200) continue;
       const refusal = Refusal.safeParse(parseJson(answer.text)).data;
@@ -299,7 +299,7 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
   });
   if (!existsSync(join(connection.settings.projectRoot, "supabase", "functions", "health"))) return;
   await steps.run("health_function", "Health function", async () => {
-    const answer = await request({ who: "The stack", url: `${functionsUrl(connection)}/health`, signal });
+    const answer = await request({ who: "The stack", url: `${functionsUrl(connection)}/health`, outside });
     return answer.status === 200 || answer.status === 503 ? { message: `it answers ${answer.status}` } : {
       state: "fail",
       message: `it answers ${answer.status}, and not 200 or 503`,

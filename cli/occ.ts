@@ -1,6 +1,7 @@
 // occ, started as a process: wires environment, terminal and Ctrl-C to the program.
 import process from "node:process";
 import { run } from "./program.ts";
+import { readTimeout } from "./shared/outside.ts";
 
 const interrupt = new AbortController();
 let isAsked = false;
@@ -22,6 +23,7 @@ const exit = await run(process.argv.slice(2), {
   calledFrom: process.env.OCC_CALLED_FROM ?? process.cwd(),
   signal: interrupt.signal,
   now: () => new Date(),
+  timeoutMilliseconds: readTimeout(process.env),
 }, {
   out: (text) => void process.stdout.write(text),
   error: (text) => void process.stderr.write(text),

@@ -50,6 +50,8 @@ async function replay(options: Options, context: Context): Promise<Finished> {
     throw new Problem(EXIT.usage, "--until is not after --since.", "Give the earlier instant as --since.");
   }
   const connection = await findConnection(options, context);
+  let done = 0;
+  let total = 0;
   return await withDatabase(connection.dbUrl, context, async (database) => {
     const accountId = await findAccount(options.account, database);
     // Windows are cut between instants: what came at the same one stays together.
@@ -62,23 +64,23 @@ async function replay(options: Options, context: Context): Promise<Finished> {
       ) as parts group by part order by part`,
       [accountId, since, until, outcomes, WINDOW],
     );
-    const total = windows.reduce((sum, { deliveries }) => sum + Number(deliveries), 0);
+    total = windows.reduce((sum, { deliveries }) => sum + Number(deliveries), 0);
     const data = { account_id: accountId, outcomes, found: total };
     if (options.dryRun || total === 0) {
       output.line(`${total} deliveries of account ${accountId} would be read again (${outcomes.join(", ")}).`);
       return { exit: EXIT.fine, data };
     }
     const counts: Record<string, number> = {};
-    let done = 0;
-    for (const [index, { starts_at, deliveries }] of windows.entries()) {
-      throwIfInterrupted(context, `Stopped by Ctrl-C: ${done} of ${total} were read again, and all of those are kept.`);
+    for (const [index, { starts_at }] of windows.entries()) {
+      throwIfInterrupted(context);
       const ends = windows[index + 1]?.starts_at ?? until?.toISOString() ?? "infinity";
       const rows = await database.rows<{ outcome: string; deliveries: string }>(
         "select outcome, deliveries from api.replay_deliveries($1::bigint, $2::timestamptz, $3::timestamptz, $4::text[])",
         [accountId, starts_at, ends, outcomes],
       );
       for (const row of rows) counts[row.outcome] = (counts[row.outcome] ?? 0) + Number(row.deliveries);
-      done += Number(deliveries);
+      // Of what came at one instant some may fall into the next window.
+      done += rows.reduce((sum, row) => sum + Number(row.deliveries), 0);
       output.progress(`${bar(done / total)}  ${done} of ${total}`);
     }
     output.line(
@@ -92,5 +94,8 @@ async function replay(options: Options, context: Context): Promise<Finished> {
       );
     }
     return { exit: dead > 0 ? EXIT.finding : EXIT.fine, data: { ...data, counts } };
-  }, { statementSeconds: 300 });
+  }, {
+    statementSeconds: 300,
+    atCtrlC: () => `Stopped by Ctrl-C: ${done} of ${total} were read again, and all of those are kept.`,
+  });
 }

@@ -54,7 +54,7 @@ async function backfill(options: Options, context: Context): Promise<Finished> {
     let rows: Row[] = [];
     const isOver = ({ state, backfill_finished_at }: Row) => state !== "active" || backfill_finished_at !== null;
     for (;;) {
-      throwIfInterrupted(context, "Stopped by Ctrl-C; cron goes on where it was, a part each minute.");
+      throwIfInterrupted(context);
       rows = await database.rows<Row>(STATUS, [accountId]);
       if (rows.every(isOver) || performance.now() - began >= milliseconds) break;
       output.progress(rows.map(progressOf).join("   "));
@@ -91,7 +91,10 @@ async function backfill(options: Options, context: Context): Promise<Finished> {
     }
     if (open.length === 0) output.line("✔ The whole history is here.");
     return { exit: open.length === 0 ? EXIT.fine : EXIT.finding, data: { account_id: accountId, sources: rows } };
-  }, { statementSeconds: 120 });
+  }, {
+    statementSeconds: 120,
+    atCtrlC: () => "Stopped by Ctrl-C; cron goes on where it was, a part each minute.",
+  });
 }
 
 const shareOf = ({ backfill_share }: Row) =>

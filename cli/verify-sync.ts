@@ -60,7 +60,7 @@ async function verify(options: Options, context: Context): Promise<Finished> {
     let rows: Row[] = [];
     let isDone = false;
     for (;;) {
-      throwIfInterrupted(context, "Stopped by Ctrl-C; the comparison goes on by cron, and the same command shows it.");
+      throwIfInterrupted(context);
       rows = await database.rows<Row>(
         `select door, state, problem, day::text, entity, source_rows, mirror_rows, differing, healed, is_equal
         from api.verify_sync($1::bigint, $2, $3)`,
@@ -123,5 +123,5 @@ async function verify(options: Options, context: Context): Promise<Finished> {
         days: told,
       },
     };
-  });
+  }, { atCtrlC: () => "Stopped by Ctrl-C; the comparison goes on by cron, and the same command shows it." });
 }

@@ -251,8 +251,7 @@ async function sendSamples(options: SendOptions, context: Context): Promise<Fini
       method: "POST",
       headers: signatureHeaders(bytes, { secret, timestamp: nowSeconds(context), deliveryId: randomUUID() }),
       body: bytes,
-      milliseconds: 10_000,
-      signal: outside.signal,
+      outside,
     });
     const said = parseJson(answer.text);
     const outcome = typeof said === "object" && said !== null

@@ -1,7 +1,7 @@
 // Chatwoot's REST API, as far as the command line asks it.
 import { z } from "zod";
 import { type Answered, isPrivateHost, parseJson, request } from "./http.ts";
-import type { Context } from "./outside.ts";
+import { type Context, type Outside, withoutCtrlC } from "./outside.ts";
 import { EXIT, Problem } from "./problem.ts";
 
 export const SIGNS_SINCE = "4.11.2";
@@ -105,8 +105,8 @@ export function isAtLeast(version: string, other: string): boolean {
 
 /** Asks without the token whether Chatwoot answers there and nothing redirects, since a redirect would take the token along. */
 export async function findServer(url: string, context: Context): Promise<Server> {
-  const { signal } = context.outside;
-  const head = await request({ who: "Chatwoot", url: `${url}/api`, method: "HEAD", signal });
+  const { outside } = context;
+  const head = await request({ who: "Chatwoot", url: `${url}/api`, method: "HEAD", outside });
   if (head.status >= 300 && head.status < 400) {
     const location = head.headers.get("location") ?? "";
     const target = URL.canParse(location, url) ? new URL(location, url).origin : null;
@@ -120,10 +120,10 @@ export async function findServer(url: string, context: Context): Promise<Server>
         : "Give the address at which Chatwoot itself answers, without a proxy's login page before it.",
     );
   }
-  const answer = await request({ who: "Chatwoot", url: `${url}/api`, signal });
+  const answer = await request({ who: "Chatwoot", url: `${url}/api`, outside });
   const version = Version.safeParse(parseJson(answer.text));
   if (answer.status !== 200 || !version.success) throw unexpected(answer, `${url}/api`);
-  const health = await request({ who: "Chatwoot", url: `${url}/health`, signal });
+  const health = await request({ who: "Chatwoot", url: `${url}/health`, outside });
   return {
     url,
     version: version.data.version,
@@ -186,12 +186,12 @@ export function createClient({ url, accountId, token }: Credentials, context: Co
     );
   }
 
-  const call = async (path: string, { method = "GET", body, signal = context.outside.signal }: Call = {}) => {
+  const call = async (path: string, { method = "GET", body, outside = context.outside }: Call = {}) => {
     const answer = await request({
       who: "Chatwoot",
       url: `${url}${path}`,
       method,
-      signal,
+      outside,
       // With hyphens, since proxies drop names with underscores.
       headers: {
         "api-access-token": token,
@@ -250,7 +250,7 @@ export function createClient({ url, accountId, token }: Credentials, context: Co
       const { id } = await read(Message, `${account}/conversations/${conversation}/messages`, {
         method: "POST",
         body: { content, message_type: "outgoing", private: true },
-        signal: new AbortController().signal,
+        outside: withoutCtrlC(context.outside),
       });
       return id;
     },
@@ -258,7 +258,7 @@ export function createClient({ url, accountId, token }: Credentials, context: Co
     async removeMessage(conversation: string, id: number): Promise<void> {
       await call(`${account}/conversations/${conversation}/messages/${id}`, {
         method: "DELETE",
-        signal: new AbortController().signal,
+        outside: withoutCtrlC(context.outside),
       });
     },
     /** Whether a path of the account may be read; throws for anything but a refusal. */
@@ -277,7 +277,7 @@ export function createClient({ url, accountId, token }: Credentials, context: Co
 interface Call {
   method?: string;
   body?: unknown;
-  signal?: AbortSignal;
+  outside?: Outside;
 }
 
 /** Chatwoot understood and will not: 422. */

@@ -181,6 +181,8 @@ export interface Database {
 export interface DatabaseOptions {
   /** A statement that takes longer is ended; 30 unless told. */
   statementSeconds?: number;
+  /** What stands when Ctrl-C ends it. */
+  atCtrlC?: () => string;
 }
 
 /** Does the work over one connection; every way in which that fails is a Problem. Ctrl-C ends the statement under way. */
@@ -188,7 +190,7 @@ export async function withDatabase<Value>(
   url: string,
   context: Context,
   work: (database: Database) => Promise<Value>,
-  { statementSeconds = 30 }: DatabaseOptions = {},
+  { statementSeconds = 30, atCtrlC }: DatabaseOptions = {},
 ): Promise<Value> {
   const { outside: { signal }, output } = context;
   const address = readDatabaseUrl(url);
@@ -202,7 +204,7 @@ export async function withDatabase<Value>(
     password: address.password,
     database: address.database,
     application_name: "occ",
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: context.outside.timeoutMilliseconds,
     statement_timeout: statementSeconds * 1000,
     // As libpq's sslmode=require: encrypted, and the certificate checked only where that is asked for.
     ssl: isPlain ? false : { rejectUnauthorized: mode === "verify-ca" || mode === "verify-full" },
@@ -217,8 +219,8 @@ export async function withDatabase<Value>(
       rows: async (text, values = []) => (await client.query(text, values)).rows,
     });
   } catch (error) {
+    if (signal.aborted) throw new Interrupted(atCtrlC?.());
     if (error instanceof Problem) throw error;
-    if (signal.aborted) throw new Interrupted();
     throw databaseProblem(error, { host: address.host, port: address.port, user: address.user });
   } finally {
     signal.removeEventListener("abort", end);

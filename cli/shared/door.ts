@@ -33,7 +33,7 @@ export const DOOR_FIX: Record<Exclude<DoorState, "open">, { message: string; nex
 
 /** Asks the function with GET, which it refuses in a way of its own. */
 export async function askDoor(url: string, context: Context): Promise<DoorState> {
-  const answer = await request({ who: "The stack", url, signal: context.outside.signal, milliseconds: 20_000 });
+  const answer = await request({ who: "The stack", url, outside: context.outside });
   const said = Said.safeParse(parseJson(answer.text)).data;
   if (answer.status === 405 && said?.code === "OC405") return "open";
   if (answer.status === 404) return "absent";
@@ -69,8 +69,7 @@ export async function deliver(url: string, delivery: Delivering, context: Contex
       timestamp: delivery.timestamp ?? Math.floor(context.outside.now().getTime() / 1000),
     }),
     body,
-    milliseconds: 20_000,
-    signal: context.outside.signal,
+    outside: context.outside,
   });
   const said = Said.safeParse(parseJson(answer.text)).data;
   return { status: answer.status, said: said?.outcome ?? said?.code ?? "", milliseconds: answer.milliseconds };

@@ -20,6 +20,12 @@ export async function readHealth(accountId: string, database: Database): Promise
       from ops.health_checks where account_id in (0, $1::bigint) order by state = 'fail' desc, name, subject`,
       [accountId],
     );
+  const [{ is_there }] = await database.rows<{ is_there: boolean }>(
+    "select to_regclass('ops.health_checks') is not null as is_there",
+  );
+  if (!is_there) {
+    return { state: "warn", message: "this database has no health checks yet", next: "npx supabase db push" };
+  }
   let rows = await read();
   // Each minute by cron; where that stands still, or just began, now.
   if (rows.length === 0 || rows.some(({ age }) => age > 180)) {

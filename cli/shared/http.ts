@@ -1,4 +1,5 @@
 // One request, with a limit on everything, and each way it can go wrong told in a sentence with what to do.
+import type { Outside } from "./outside.ts";
 import { codeOf, EXIT, Interrupted, messageOf, Problem } from "./problem.ts";
 
 export interface Asking {
@@ -8,8 +9,7 @@ export interface Asking {
   method?: string;
   headers?: Record<string, string>;
   body?: string | Uint8Array;
-  milliseconds?: number;
-  signal: AbortSignal;
+  outside: Outside;
 }
 
 export interface Answered {
@@ -19,14 +19,13 @@ export interface Answered {
   milliseconds: number;
 }
 
-export const TIMEOUT_MILLISECONDS = 15_000;
 const BODY_LIMIT = 10 * 1024 * 1024;
 
-const TLS = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|EPROTO|HOSTNAME_MISMATCH|INVALID_CA)/;
+const TLS = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS|HOSTNAME_MISMATCH|INVALID_CA)/;
 
 /** Sends it and reads the answer; redirects are not followed. Throws Problem where no answer came. */
 export async function request(asking: Asking): Promise<Answered> {
-  const { who, url, milliseconds = TIMEOUT_MILLISECONDS, signal } = asking;
+  const { who, url, outside: { signal, timeoutMilliseconds: milliseconds } } = asking;
   const { host, hostname } = new URL(url);
   const began = performance.now();
   const timeout = AbortSignal.timeout(milliseconds);
@@ -67,6 +66,12 @@ export async function request(asking: Asking): Promise<Answered> {
       throw fault(
         `Nothing listens at ${host}.`,
         who === "The stack" ? "Start it with npm start." : `Look whether ${who} runs, and whether the port is right.`,
+      );
+    }
+    if (/^(ERR_SSL_|EPROTO)/.test(code)) {
+      throw fault(
+        `What answers at ${host} speaks no TLS (${code}).`,
+        "Check the port of the URL; a server without TLS is reached by http://, in a private network only.",
       );
     }
     if (TLS.test(code) || /certificate|SSL|TLS/i.test(messageOf(error))) {

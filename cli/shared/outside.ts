@@ -15,6 +15,17 @@ export interface Outside {
   /** Aborted by Ctrl-C. */
   signal: AbortSignal;
   now: () => Date;
+  /** How long a server may take to answer. */
+  timeoutMilliseconds: number;
+}
+
+/** For what has to be tidied up even after Ctrl-C. */
+export const withoutCtrlC = (outside: Outside): Outside => ({ ...outside, signal: new AbortController().signal });
+
+/** OCC_TIMEOUT_SECONDS, or fifteen seconds. */
+export function readTimeout(env: Record<string, string | undefined>): number {
+  const text = env.OCC_TIMEOUT_SECONDS;
+  return text !== undefined && /^[1-9]\d{0,2}$/.test(text) ? Number(text) * 1000 : 15_000;
 }
 
 /** What every command is handed. */

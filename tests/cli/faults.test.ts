@@ -67,7 +67,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  chatwoot.turnFaults({ rate: 0 });
+  chatwoot.turnFaults({ rate: 0, location: "/app/login" });
   chatwoot.requests.length = 0;
   await client.query("delete from sync.sources where true");
   await client.query("delete from vault.secrets where true");
@@ -140,8 +140,20 @@ const CHATWOOT_FAULTS: ChatwootFault[] = [
     onlyConnect: true,
   },
   { name: "half a token", token: "abc", exit: 4, says: /no Chatwoot access token/, onlyConnect: true },
-  { name: "another account", account: "77", exit: 4, says: /does not belong to account 77 but to 1/, onlyConnect: true },
-  { name: "an account that is no number", account: "acme", exit: 2, says: /"acme" is no Chatwoot account/, onlyConnect: true },
+  {
+    name: "another account",
+    account: "77",
+    exit: 4,
+    says: /does not belong to account 77 but to 1/,
+    onlyConnect: true,
+  },
+  {
+    name: "an account that is no number",
+    account: "acme",
+    exit: 2,
+    says: /"acme" is no Chatwoot account/,
+    onlyConnect: true,
+  },
   {
     name: "an address with a path",
     url: () => `${chatwoot.url}/app/accounts/1/dashboard`,
@@ -157,18 +169,45 @@ const CHATWOOT_FAULTS: ChatwootFault[] = [
     says: /holds a user name or password/,
     onlyConnect: true,
   },
-  { name: "http over the internet", url: () => "http://chat.example.com", exit: 2, says: /token could be read/, onlyConnect: true },
+  {
+    name: "http over the internet",
+    url: () => "http://chat.example.com",
+    exit: 2,
+    says: /token could be read/,
+    onlyConnect: true,
+  },
   { name: "a redirect", break: spoil(["redirect"]), exit: 3, says: /redirects, and a redirect would take the token/ },
   {
     name: "a redirect elsewhere",
     break: spoil(["redirect"], "https://chat.example.com/login?token=CANARYlocation"),
     exit: 3,
-    says: /redirects to https:\/\/chat\.example\.com, [\s\S]*→ Give the address it leads to: https:\/\/chat\.example\.com/,
+    says:
+      /redirects to https:\/\/chat\.example\.com, [\s\S]*→ Give the address it leads to: https:\/\/chat\.example\.com/,
   },
-  { name: "a certificate nobody trusts", url: () => at.selfSigned, exit: 3, says: /TLS certificate of 127\.0\.0\.1:\d+ is not valid/ },
-  { name: "no TLS where it is expected", url: () => chatwoot.url.replace("http:", "https:"), exit: 3, says: /speaks no TLS/ },
-  { name: "a name that does not exist", url: () => "https://chatwoot.invalid", exit: 3, says: /chatwoot\.invalid (does not exist|could not be looked up)/ },
-  { name: "no network", url: () => "https://[100::1]", exit: 3, says: /no way from this machine|did not answer within|broke off|listens/ },
+  {
+    name: "a certificate nobody trusts",
+    url: () => at.selfSigned,
+    exit: 3,
+    says: /TLS certificate of 127\.0\.0\.1:\d+ is not valid/,
+  },
+  {
+    name: "no TLS where it is expected",
+    url: () => chatwoot.url.replace("http:", "https:"),
+    exit: 3,
+    says: /speaks no TLS/,
+  },
+  {
+    name: "a name that does not exist",
+    url: () => "https://chatwoot.invalid",
+    exit: 3,
+    says: /chatwoot\.invalid (does not exist|could not be looked up)/,
+  },
+  {
+    name: "no network",
+    url: () => "https://[100::1]",
+    exit: 3,
+    says: /no way from this machine|did not answer within|broke off|listens/,
+  },
   { name: "nothing that listens", url: () => `http://127.0.0.1:${closed}`, exit: 3, says: /Nothing listens at 127/ },
   { name: "no answer in time", break: spoil(["timeout"]), exit: 3, says: /did not answer within/ },
   { name: "a web page", break: spoil(["html"]), exit: 3, says: /web page \(200\) and not with JSON/ },
@@ -277,13 +316,38 @@ const DATABASE_FAULTS: DatabaseFault[] = [
     exit: 2,
     says: /placeholder/,
   },
-  { name: "nothing that listens", url: changed((url) => url.port = String(closed)), exit: 3, says: /No database listens/ },
-  { name: "a name that does not exist", url: () => "postgresql://postgres:CANARYpassword@db.invalid/postgres?sslmode=require", exit: 3, says: /(does not exist|could not be looked up)/ },
-  { name: "a wrong password", url: changed((url) => url.password = "CANARYpassword"), exit: 4, says: /refuses the password of postgres/ },
-  { name: "another database's name", url: changed((url) => url.pathname = "/nowhere"), exit: 3, says: /no such database/ },
+  {
+    name: "nothing that listens",
+    url: changed((url) => url.port = String(closed)),
+    exit: 3,
+    says: /No database listens/,
+  },
+  {
+    name: "a name that does not exist",
+    url: () => "postgresql://postgres:CANARYpassword@db.invalid/postgres?sslmode=require",
+    exit: 3,
+    says: /(does not exist|could not be looked up)/,
+  },
+  {
+    name: "a wrong password",
+    url: changed((url) => url.password = "CANARYpassword"),
+    exit: 4,
+    says: /refuses the password of postgres/,
+  },
+  {
+    name: "another database's name",
+    url: changed((url) => url.pathname = "/nowhere"),
+    exit: 3,
+    says: /no such database/,
+  },
   { name: "no TLS", url: changed((url) => url.search = "?sslmode=require"), exit: 3, says: /offers no TLS/ },
   { name: "no answer", url: changed((url) => url.port = String(at.silent)), exit: 3, says: /did not answer in time/ },
-  { name: "a web server", url: changed((url) => url.port = new URL(at.html).port), exit: 3, says: /hung up|speaks|broke off/ },
+  {
+    name: "a web server",
+    url: changed((url) => url.port = new URL(at.html).port),
+    exit: 3,
+    says: /hung up|speaks|broke off/,
+  },
 ];
 
 describe("the database", () => {
@@ -305,9 +369,14 @@ describe("the database", () => {
   test.each(COMMANDS.map((args) => ({ command: args.join(" "), args })))(
     "$command without a stack that runs",
     async ({ args }) => {
-      const ran = await occ(args, { env: { OCC_HOME: folder, OCC_API_PORT: String(closed), OCC_CHATWOOT_TOKEN: WRONG_TOKEN } });
+      const ran = await occ(args, {
+        env: { OCC_HOME: folder, OCC_API_PORT: String(closed), OCC_CHATWOOT_TOKEN: WRONG_TOKEN },
+      });
 
-      expectOneProblem(ran, { exit: 3, says: /No stack answers on port \d+ of this machine\.\n→ Start it with npm start/ });
+      expectOneProblem(ran, {
+        exit: 3,
+        says: /No stack answers on port \d+ of this machine\.\n→ Start it with npm start/,
+      });
       expect(await readdir(folder)).toEqual([]);
     },
   );
@@ -322,7 +391,11 @@ test("a trailing slash is the same address", async () => {
 });
 
 test.each([
-  { name: "the API's address with a path", env: { OCC_API_URL: "https://x.supabase.co/rest/v1" }, says: /goes on after the host/ },
+  {
+    name: "the API's address with a path",
+    env: { OCC_API_URL: "https://x.supabase.co/rest/v1" },
+    says: /goes on after the host/,
+  },
   { name: "no API address", env: { OCC_API_URL: undefined }, says: /needs the project's API address/ },
   { name: "no secret key", env: { OCC_SECRET_KEY: undefined }, says: /needs the project's secret key/ },
   { name: "no database", env: { OCC_DB_URL: undefined }, says: /not its database/ },

@@ -6,7 +6,7 @@ import { Client } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
 import { useStack } from "../support/stack.ts";
-import { occ, printed } from "./occ.support.ts";
+import { occ, printed, type Running } from "./occ.support.ts";
 
 const { stack, settings, logged } = useStack();
 let chatwoot: Chatwoot;
@@ -49,7 +49,7 @@ function openChatwoot(): Promise<Chatwoot> {
   return startChatwoot({ url: url.href, port: settings().chatwootPort });
 }
 
-function here(args: string[], env: Record<string, string> = {}) {
+function here(args: string[], env: Record<string, string> = {}, running: Running = {}) {
   const { home, apiPort, dbPort, chatwootPort } = settings();
   return occ(args, {
     env: {
@@ -61,6 +61,7 @@ function here(args: string[], env: Record<string, string> = {}) {
       ...env,
     },
     calledFrom: folder,
+    ...running,
   });
 }
 
@@ -77,6 +78,19 @@ async function red(command: "doctor" | "smoke"): Promise<Line[]> {
   const told = json() as { lines?: Line[]; steps?: Line[] };
   return (told.lines ?? told.steps ?? []).filter(({ state }) => state === "fail");
 }
+
+test("Ctrl-C in the middle of connecting leaves whole steps, and the next run does the others", async () => {
+  const keyboard = new AbortController();
+
+  const stopped = await here(["connect"], {}, {
+    signal: keyboard.signal,
+    onOutput: (text) => void (text.includes("Webhook 1 now has the events") && keyboard.abort()),
+  });
+
+  expect([stopped.exit, stopped.error], stopped.all).toEqual([130, expect.stringContaining("Stopped by Ctrl-C")]);
+  expect((await client.query("select from sync.sources")).rowCount).toBe(0);
+  expect(await readdir(folder)).toEqual([]);
+});
 
 test("connects, and repeating it changes nothing", async () => {
   const first = await here(["connect"]);
