@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Command } from "commander";
 import { demoToken } from "../local/demo.ts";
+import { isPrivateHost } from "../local/private-host.ts";
 import type { Finish } from "./program.ts";
 import {
   CLASSIC_EVENTS,
@@ -21,7 +22,6 @@ import {
 import { type Connection, type Database, findConnection, functionsUrl, withDatabase } from "./shared/connection.ts";
 import { askDoor, deliver, DOOR_FIX, harmless, SLUG } from "./shared/door.ts";
 import { openSecretStore } from "./shared/function-secrets.ts";
-import { isPrivateHost } from "./shared/http.ts";
 import { readAccountId, withConnection } from "./shared/options.ts";
 import { ask, type Context, type Finished, needSecret, pause, throwIfInterrupted } from "./shared/outside.ts";
 import { EXIT, Problem } from "./shared/problem.ts";
@@ -116,6 +116,7 @@ async function connect(options: Options, context: Context): Promise<Finished> {
   const profile = await client.profile();
   const account = checkProfile(profile, accountId);
   tell("token", `The token is ${profile.name}'s, administrator of account ${accountId} (${account.name}).`);
+  if (!isAtLeast(server.version, SIGNS_SINCE)) throw unsigned(server);
   const before = await client.webhooks();
   const stored = await withDatabase(connection.dbUrl, context, (database) => readStored(database, accountId));
   checkPrivate({ url, connection, options, isAllowed: stored.allows_private });

@@ -20,7 +20,7 @@ const exit = await run(process.argv.slice(2), {
   env: process.env,
   stdin: process.stdin,
   prompt: process.stderr,
-  calledFrom: process.env.OCC_CALLED_FROM ?? process.cwd(),
+  calledFrom: process.env.INIT_CWD ?? process.cwd(),
   signal: interrupt.signal,
   now: () => new Date(),
   timeoutMilliseconds: readTimeout(process.env),

@@ -53,7 +53,7 @@ const child = spawn(process.execPath, [...COMMANDS[name], ...rest], {
   cwd: root,
   stdio: "inherit",
   // Files are named as seen from where the command was typed.
-  env: { ...process.env, OCC_CALLED_FROM: process.env.INIT_CWD ?? process.cwd() },
+  env: { ...process.env, INIT_CWD: process.env.INIT_CWD ?? process.cwd() },
 });
 // Ctrl-C reaches the child by itself, as it is in the same group; this process only has to wait for it.
 process.on("SIGINT", () => {});

@@ -1,6 +1,8 @@
 // Chatwoot's REST API, as far as the command line asks it.
 import { z } from "zod";
-import { type Answered, isPrivateHost, parseJson, request } from "./http.ts";
+import { isAtLeast } from "../../local/chatwoot/server.ts";
+import { isPrivateHost } from "../../local/private-host.ts";
+import { type Answered, parseJson, request } from "./http.ts";
 import { type Context, type Outside, withoutCtrlC } from "./outside.ts";
 import { EXIT, Problem } from "./problem.ts";
 
@@ -92,16 +94,9 @@ export function readBaseUrl(text: string): string {
   return `${url.protocol}//${url.host}`;
 }
 
-const isJson = (answer: Answered) => /^application\/json\b/i.test(answer.headers.get("content-type") ?? "");
+export { isAtLeast };
 
-/** Whether the version is at least the other; -rc and the like count as their number. */
-export function isAtLeast(version: string, other: string): boolean {
-  const [one, two] = [version, other].map((text) => text.split(/[.-]/).slice(0, 3).map((part) => parseInt(part) || 0));
-  for (const [index, part] of two.entries()) {
-    if ((one[index] ?? 0) !== part) return (one[index] ?? 0) > part;
-  }
-  return true;
-}
+const isJson = (answer: Answered) => /^application\/json\b/i.test(answer.headers.get("content-type") ?? "");
 
 /** Asks without the token whether Chatwoot answers there and nothing redirects, since a redirect would take the token along. */
 export async function findServer(url: string, context: Context): Promise<Server> {

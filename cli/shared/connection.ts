@@ -7,8 +7,8 @@ import { Client, type QueryResultRow } from "pg";
 import { readKeys } from "../../local/keys.ts";
 import { readSettings, type Settings, UserError } from "../../local/settings.ts";
 import { describeStack, type StackInfo } from "../../local/stack.ts";
+import { isPrivateHost } from "../../local/private-host.ts";
 import { readDatabaseUrl } from "./database-url.ts";
-import { isPrivateHost } from "./http.ts";
 import { type Context, pathOf } from "./outside.ts";
 import { codeOf, EXIT, Interrupted, messageOf, Problem } from "./problem.ts";
 

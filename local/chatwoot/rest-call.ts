@@ -20,6 +20,9 @@ export interface RestRequest {
   now: Date;
   perform(at: Date, verb: (installation: Installation, at: Date) => Outcome): Promise<Outcome>;
   newSecret(): string;
+  version: string;
+  /** Whether this version gives webhooks a secret. */
+  isSigning: boolean;
 }
 
 /** The owner of the token. */

@@ -19,7 +19,8 @@ export const EVENTS = [
   "conversation_typing_off",
 ];
 
-const COLUMNS = "id, name, url, account_id, subscriptions, secret";
+// Those of a version that signs, and of one that does not.
+const columns = ({ isSigning }: Call) => `id, name, url, account_id, subscriptions${isSigning ? ", secret" : ""}`;
 const UNIQUE_VIOLATION = "23505";
 
 const TAKEN = invalid("Url has already been taken", "url");
@@ -39,14 +40,16 @@ const parametersOf = (input: Attributes): Attributes =>
 
 const jsonOrNull = (value: unknown) => value === undefined ? null : JSON.stringify(value);
 
-export async function listWebhooks({ reader, installation }: Call): Promise<Answer> {
-  const webhooks = await reader.rows(`select ${COLUMNS} from webhooks where account_id = $1 order by id`, [
+export async function listWebhooks(call: Call): Promise<Answer> {
+  const { reader, installation } = call;
+  const webhooks = await reader.rows(`select ${columns(call)} from webhooks where account_id = $1 order by id`, [
     installation.account.id,
   ]);
   return ok({ payload: { webhooks } });
 }
 
-export async function createWebhook({ input, reader, installation, now, newSecret }: Call): Promise<Answer> {
+export async function createWebhook(call: Call): Promise<Answer> {
+  const { input, reader, installation, now, newSecret } = call;
   const given = parametersOf(input);
   if (Object.keys(given).length === 0) return refuse(422, "param is missing or the value is empty: webhook");
   const refusal = fault({ url: "", ...given });
@@ -55,7 +58,7 @@ export async function createWebhook({ input, reader, installation, now, newSecre
   const [webhook] = await reader.rows(
     `insert into webhooks (account_id, name, url, secret, created_at, updated_at${named})
     values ($1, $2, $3, $4, $5, $5${named === "" ? "" : ", $6"})
-    on conflict (account_id, url) do nothing returning ${COLUMNS}`,
+    on conflict (account_id, url) do nothing returning ${columns(call)}`,
     [
       installation.account.id,
       given.name ?? null,
@@ -68,7 +71,8 @@ export async function createWebhook({ input, reader, installation, now, newSecre
   return webhook === undefined ? TAKEN : ok({ payload: { webhook } });
 }
 
-export async function updateWebhook({ input, reader, installation, ids: [id], now }: Call): Promise<Answer> {
+export async function updateWebhook(call: Call): Promise<Answer> {
+  const { input, reader, installation, ids: [id], now } = call;
   const given = parametersOf(input);
   const refusal = fault(given);
   if (refusal !== null) return refusal;
@@ -76,7 +80,7 @@ export async function updateWebhook({ input, reader, installation, ids: [id], no
     const [webhook] = await reader.rows(
       `update webhooks set name = coalesce($3, name), url = coalesce($4, url),
         subscriptions = coalesce($5::jsonb, subscriptions), updated_at = $6
-      where account_id = $1 and id = $2 returning ${COLUMNS}`,
+      where account_id = $1 and id = $2 returning ${columns(call)}`,
       [
         installation.account.id,
         id,

@@ -117,7 +117,7 @@ export async function answerRequest(request: RestRequest): Promise<Answer> {
   if (method === "GET" && pathname === "/health") return ok({ status: "woot" });
   if (method === "GET" && pathname === "/api") {
     const timestamp = now.toISOString().slice(0, 19).replace("T", " ");
-    return ok({ version: "4.16.2", timestamp, queue_services: "ok", data_services: "ok" });
+    return ok({ version: request.version, timestamp, queue_services: "ok", data_services: "ok" });
   }
   if (method === "GET" && pathname === "/api/v1/profile") {
     if (token === null) return NO_TOKEN;

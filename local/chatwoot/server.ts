@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Pool, types } from "pg";
+import { isPrivateHost } from "../private-host.ts";
 import { UserError } from "../settings.ts";
 import { type ChatwootEvent, type OnWrite, type Outcome } from "./engine.ts";
 import { createFaults, type Fault, type FaultDial } from "./faults.ts";
@@ -31,6 +32,10 @@ export interface ChatwootOptions {
   onWrite?: OnWrite;
   webhooks?: Partial<WebhookDial>;
   faults?: Partial<FaultDial>;
+  /** What it says to be, 4.16.2 unless told. Before 4.11.2 webhooks have no secret and are not signed. */
+  version?: string;
+  /** SAFE_FETCH_ALLOW_PRIVATE_NETWORK: without it 4.14.0 and newer call no private address. Here it is true unless told. */
+  allowPrivateNetwork?: boolean;
   /** More are answered 429; none by default. */
   rateLimitPerMinute?: number;
 }
@@ -69,12 +74,22 @@ export interface Chatwoot {
   stop(): Promise<void>;
 }
 
+/** Whether the version is at least the other, by its numbers. */
+export function isAtLeast(version: string, other: string): boolean {
+  const [one, two] = [version, other].map((text) => text.split(/[.-]/).slice(0, 3).map((part) => parseInt(part) || 0));
+  const differing = two.findIndex((part, index) => (one[index] ?? 0) !== part);
+  return differing === -1 || (one[differing] ?? 0) > two[differing];
+}
+
 const BODY_LIMIT = 1024 * 1024;
 const BIGINT = 20;
 
 /** Opens the tables, goes on with what they hold, and listens. */
 export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot> {
-  const { host = "127.0.0.1", seed = 1 } = options;
+  const { host = "127.0.0.1", seed = 1, version = "4.16.2", allowPrivateNetwork = true } = options;
+  const isSigning = isAtLeast(version, "4.11.2");
+  const mayCall = (url: string) =>
+    allowPrivateNetwork || !isAtLeast(version, "4.14.0") || !isPrivateHost(new URL(url).hostname);
   let now = options.now ?? (() => new Date());
   const memory = await openMemory({
     url: options.url,
@@ -105,7 +120,12 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       "select url, secret, subscriptions from webhooks where account_id = $1 and webhook_type = 0 order by id",
       [installation.account.id],
     );
-    dispatcher.dispatch(events, rows);
+    const called = rows.filter(({ url }) => mayCall(url));
+    // Refused before anything is sent, and only Chatwoot's log would tell.
+    for (const { subscriptions } of rows.filter((row) => !called.includes(row))) {
+      dispatcher.counts.refused += events.filter(({ name }) => subscriptions.includes(name)).length;
+    }
+    dispatcher.dispatch(events, isSigning ? called : called.map((target) => ({ ...target, secret: null })));
   };
   const perform: Chatwoot["perform"] = async (at, verb) => {
     const outcome = verb(installation, at);
@@ -164,6 +184,8 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       now: now(),
       perform,
       newSecret: () => secrets.token(24),
+      version,
+      isSigning,
     });
     asked.status = answer.status;
     response.writeHead(answer.status, { "content-type": "application/json; charset=utf-8" });

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { privateNote } from "../../cli/connect.ts";
 import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
 import { useDatabase } from "../support/database.ts";
 import { occ, printed, type Ran } from "./occ.support.ts";
@@ -15,6 +16,7 @@ import { SELF_SIGNED } from "./self-signed.ts";
 
 const database = useDatabase();
 const chatwootDatabase = useDatabase();
+const oldDatabase = useDatabase();
 const SECRET_KEY = "sb_secret_CANARYkeyCANARYkey";
 const AGENT_TOKEN = "CANARYagentTokenCANARY00";
 const WRONG_TOKEN = "CANARYwrongTokenCANARY00";
@@ -380,6 +382,63 @@ describe("the database", () => {
       expect(await readdir(folder)).toEqual([]);
     },
   );
+});
+
+describe("other versions of Chatwoot", () => {
+  const WEBHOOK = "http://127.0.0.1:1/functions/v1/chatwoot-webhook";
+
+  test("one that does not sign is told of, with what to do, before anything is written", async () => {
+    const old = await startChatwoot({ url: oldDatabase.adminUrl, version: "4.10.1" });
+    try {
+      const ran = await occ(["connect", "--chatwoot-url", old.url, "--account", "1"], {
+        env: environment({ OCC_CHATWOOT_TOKEN: old.token }),
+      });
+
+      expectOneProblem(ran, {
+        exit: 1,
+        says: /4\.10\.1 does not sign webhooks; 4\.11\.2 is the first[\s\S]*CHATWOOT_WEBHOOK_URL_SECRETS/,
+      });
+      expect(old.requests.filter(({ method }) => method === "POST")).toEqual([]);
+    } finally {
+      await old.stop();
+    }
+  });
+
+  test.each([
+    { version: "4.13.2", says: null },
+    { version: "4.14.0", says: /upgrade Chatwoot to 4\.14\.1 and set SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true/ },
+    { version: "4.16.2", says: /: set SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true in Chatwoot's environment/ },
+  ])("$version and an address of a private network", ({ version, says }) => {
+    const note = privateNote({ version }, WEBHOOK);
+
+    if (says === null) expect(note).toBeNull();
+    else expect(note).toMatch(says);
+    expect(privateNote({ version }, "https://abcdefghijklmnopqrst.supabase.co/functions/v1/chatwoot-webhook"))
+      .toBeNull();
+  });
+
+  test.each([
+    { version: "4.13.2", answered: "called" },
+    { version: "4.16.2", answered: "not called" },
+  ])("$version: the local one is $answered at a private address", async ({ version, answered }) => {
+    let calls = 0;
+    const port = await listen(createServer((request, response) => {
+      calls++;
+      request.resume();
+      response.writeHead(401).end();
+    }));
+    const strict = await startChatwoot({ url: oldDatabase.adminUrl, version, allowPrivateNetwork: false });
+    try {
+      await strict.createWebhook({ url: `http://127.0.0.1:${port}/${version}`, subscriptions: ["contact_created"] });
+
+      await strict.perform(new Date(), (shop, now) => shop.newContact(now, { name: "Dana" }));
+      await strict.drain();
+
+      expect([calls > 0 ? "called" : "not called", strict.webhooks.refused > 0]).toEqual([answered, true]);
+    } finally {
+      await strict.stop();
+    }
+  });
 });
 
 test("a trailing slash is the same address", async () => {

@@ -96,6 +96,7 @@ test("connects, and repeating it changes nothing", async () => {
   const first = await here(["connect"]);
   expect(first.all, first.all).toContain("Connected.");
   expect(first.exit).toBe(0);
+  expect(first.out).toContain("! Chatwoot 4.16.2 refuses to call private addresses");
 
   const again = await here(["connect", "--json"]);
 
