@@ -315,15 +315,15 @@ begin
 
   for v_row in
     select sources.door, sources.state, sources.problem, sources.hint, sources.last_success_at, sources.backfill_finished_at,
-      extract(epoch from sample_database.as_of - coalesce(sources.last_success_at, sources.problem_at,
-        sources.last_attempt_at))::double precision as lag
+      extract(epoch from greatest(sample_database.as_of - coalesce(sources.last_success_at, sources.problem_at,
+        sources.last_attempt_at), case when coalesce(sources.last_success_at, sources.problem_at, sources.last_attempt_at)
+        is not null then interval '0' end))::double precision as lag
     from sync.sources where sources.account_id = sample_database.account_id
   loop
     return next (sample_database.account_id, 'sync_lag', v_row.door,
       case when v_row.state = 'paused' then 'ok' when v_row.state = 'stopped' then 'fail' when v_row.lag is null then 'unknown'
         when v_row.lag >= 1800 then 'fail' when v_row.lag >= 600 then 'warn' else 'ok' end,
-      case v_row.state when 'paused' then 0 when 'stopped' then greatest(v_row.lag, 1800) else greatest(v_row.lag, 0) end,
-      'seconds',
+      case v_row.state when 'paused' then 0 when 'stopped' then greatest(v_row.lag, 1800) else v_row.lag end, 'seconds',
       case when v_row.state = 'paused' then format('The %s door is paused by a person.', v_row.door)
         when v_row.state = 'stopped' then format('The %s door has stopped: %s', v_row.door, coalesce(v_row.problem, 'no reason is known'))
         when v_row.lag is null then format('The %s door has not been tried yet.', v_row.door)
@@ -331,7 +331,7 @@ begin
         when v_row.lag >= 600 then format('The %s door last worked %s ago%s', v_row.door,
           ops.ago(v_row.last_success_at, sample_database.as_of), coalesce(': ' || v_row.problem, '.'))
         else format('The %s door last worked %s ago.', v_row.door, ops.ago(v_row.last_success_at, sample_database.as_of)) end,
-      case when v_row.state = 'stopped' or v_row.lag >= 600
+      case when v_row.state = 'stopped' or (v_row.state = 'active' and v_row.lag >= 600)
         then coalesce(v_row.hint, 'Look at api.sync_status and at the job sync-' || v_row.door || ' in ops.job_runs.') end,
       sample_database.as_of)::ops.health_sample;
   end loop;

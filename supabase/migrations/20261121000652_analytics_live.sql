@@ -45,7 +45,7 @@ cross join lateral (
         'seconds', round(gaps.seconds::numeric), 'state', gaps.state, 'reason', gaps.reason) order by gaps.started_at desc)
         filter (where gaps.place <= 50), '[]') as downtimes
     from (
-      select greatest(min(hours.hour), now() - interval '30 days') as began_at from ops.health_hours as hours
+      select case when min(hours.hour) is not null then greatest(min(hours.hour), now() - interval '30 days') end as began_at from ops.health_hours as hours
       where hours.account_id = zones.account_id and hours.name = 'service' and hours.subject = 'chatwoot'
     ) as firsts
     left join lateral (
@@ -153,6 +153,10 @@ cross join lateral (
         where episodes.started_at >= days.midnight and episodes.started_at > now() - interval '26 hours'
           and episodes.started_at <= now() and episodes.account_id = zones.account_id
           and (episodes.labels = '[]' or not episodes.labels::jsonb ?| '{spam,test,imported}')
+          and (episodes.account_id, episodes.display_id) not in (
+            select merges.account_id, merges.child_display_id from ledger.merges
+            union all
+            select gone.account_id, gone.display_id from chatwoot.conversations as gone where gone.deleted_at is not null)
         group by episodes.inbox_id) as begun on begun.inbox_id = inboxes.inbox_id
       left join (select pairs.inbox_id, count(*) as number, percentile_cont(0.5) within group (order by pairs.seconds) as median
         from unnest(replies.inboxes, replies.lengths) as pairs (inbox_id, seconds)

@@ -33,16 +33,19 @@ export async function addArrivals(sql: Sql, since: string, until: string, seed: 
   await sql.rows("alter table chatwoot.messages disable trigger user");
   await sql.rows(
     `create temporary table arrived on commit drop as
-    select minutes.minute, rates.inbox_id
-    from generate_series($1::timestamptz, $2::timestamptz - interval '1 minute', interval '1 minute') as minutes (minute)
-    cross join lateral (select minutes.minute at time zone '${ZONE}' as clock) as local
-    cross join lateral (
-      select case when extract(isodow from clock) > 5 or clock::date in ('${HOLIDAY}', '${BRIDGE_DAY}') then 0.2 else 1 end
+    with hours as materialized (
+      select hour, case when extract(isodow from clock) > 5 or clock::date in ('${HOLIDAY}', '${BRIDGE_DAY}') then 0.2 else 1 end
         * case when extract(hour from clock) between 9 and 17 then 1 when extract(hour from clock) between 7 and 8 then 0.5
           when extract(hour from clock) between 18 and 21 then 0.4 else 0.03 end / 60 as pace
-    ) as paces
+      from generate_series($1::timestamptz, $2::timestamptz - interval '1 minute', interval '1 hour') as hour
+      cross join lateral (select hour at time zone '${ZONE}' as clock) as local
+    )
+    select hours.hour + numbers.number * interval '1 minute' as minute, rates.inbox_id
+    from hours
     cross join (values (1, 40), (2, 12), (3, 2)) as rates (inbox_id, rate)
-    where random() < rates.rate * paces.pace`,
+    cross join generate_series(0, 59) as numbers (number)
+    -- With the number in it, or the dice would be thrown once an hour.
+    where random() + 0 * numbers.number < rates.rate * hours.pace`,
     [since, until],
   );
   await sql.rows(
@@ -85,9 +88,9 @@ export async function learn(sql: Sql, until: string): Promise<void> {
   await sql.rows("select ops.learn_normal(1, $1)", [until]);
 }
 
-const STEP = "5 minutes";
-const instants =
-  `array(select generate_series($1::timestamptz + interval '${STEP}', $2::timestamptz, interval '${STEP}'))`;
+const every = (step: string) =>
+  `array(select generate_series($1::timestamptz + interval '${step}', $2::timestamptz, interval '${step}'))`;
+const instants = every("5 minutes");
 
 /** Lives through a time in one go: arrivals are noted, judged and learnt, alerts evaluated. */
 export async function live(sql: Sql, since: string, until: string): Promise<void> {
@@ -101,14 +104,14 @@ export async function live(sql: Sql, since: string, until: string): Promise<void
 }
 
 /** Customers who wait: few by night, some twenty by day, more on Mondays. */
-export async function addQueue(sql: Sql, since: string, until: string): Promise<void> {
+export async function addQueue(sql: Sql, since: string, until: string, step = "5 minutes"): Promise<void> {
   await sql.rows(
     `select ops.record_checks(array(select row(told.*)::ops.health_sample
       from (select array_agg(made.instant) as instants, array_agg(made.customers) as customers from (
         select instant, round((case when extract(isodow from clock) > 5 or clock::date in ('${HOLIDAY}', '${BRIDGE_DAY}') then 4
             when extract(hour from clock) between 8 and 18 then 20 else 6 end
           * case when extract(isodow from clock) = 1 then 1.5 else 1 end) * (0.7 + 0.6 * random()))::bigint as customers
-        from unnest(${instants}) as instant
+        from unnest(${every(step)}) as instant
         cross join lateral (select instant at time zone '${ZONE}' as clock) as local
       ) as made) as series
       cross join lateral ops.sample_queue(1, series.instants, series.customers) as told))`,
@@ -142,14 +145,14 @@ export const READINGS: Reading[] = [
 
 /** Records those readings at every step of a time. */
 export async function addReadings(sql: Sql, since: string, until: string): Promise<void> {
-  const every = READINGS.map((reading) => {
+  const readings = READINGS.map((reading) => {
     const { account, name, subject, value } = { account: 1, ...reading };
     return `select ${account}, '${name}', '${subject}', 'ok', (${value})::double precision, '', 'Read.', null, instant
       from unnest(${instants}) as instant`;
   });
   await sql.rows(
     `select ops.record_checks(array(select row(told.*)::ops.health_sample from (${
-      every.join(" union all ")
+      readings.join(" union all ")
     }) as told))`,
     [since, until],
   );

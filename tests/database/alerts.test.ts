@@ -29,7 +29,7 @@ test(
     database.rolledBack(async (sql) => {
       await makeAccount(sql);
       await addArrivals(sql, "2026-09-01T00:00:00Z", "2026-11-01T00:00:00Z", 0.3);
-      await addQueue(sql, "2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z");
+      await addQueue(sql, "2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z", "30 minutes");
       await learn(sql, "2026-10-01T00:00:00Z");
       for (let day = 0; day < 31; day++) {
         const since = later("2026-10-01T00:00:00Z", day * 1440);

@@ -1,0 +1,383 @@
+// The checks themselves: what each finds in what it reads, how it says so, and what is kept of it.
+import { describe, expect, test } from "vitest";
+import { member, type Sql, useDatabase } from "../support/database.ts";
+import { addArrivals, HOLIDAY, later, learn, makeAccount, ZONE } from "./alerts.support.ts";
+
+const database = useDatabase();
+const NOW = "2026-11-16T10:00:00Z";
+
+interface Found {
+  name: string;
+  subject: string;
+  state: string;
+  value: number | null;
+  message: string;
+  hint: string | null;
+}
+const checks = async (sql: Sql, at = NOW): Promise<Record<string, Found>> => {
+  const rows = await sql.rows<Found>("select * from ops.sample_database(1, $1)", [at]);
+  return Object.fromEntries(rows.map((row) => [row.subject ? `${row.name}/${row.subject}` : row.name, row]));
+};
+const project = async (sql: Sql, at = NOW): Promise<Record<string, Found>> => {
+  const rows = await sql.rows<Found>("select * from ops.sample_project($1)", [at]);
+  return Object.fromEntries(rows.map((row) => [row.subject ? `${row.name}/${row.subject}` : row.name, row]));
+};
+
+describe("an account's checks", () => {
+  test("with nothing there: all is well or cannot be told, and nothing fails", () =>
+    database.rolledBack(async (sql) => {
+      const found = Object.values(await checks(sql));
+
+      expect(found.map(({ name }) => name).sort()).toEqual([
+        ...["audit_chain", "breaches", "dead_deliveries", "dead_deliveries", "first_response", "ledger_lag", "outbox"],
+        ...["queue", "queue_pressure"],
+      ]);
+      expect(new Set(found.map(({ state }) => state))).toEqual(new Set(["ok"]));
+    }));
+
+  test("the sync: at work, behind, never tried, paused and stopped, each with what to do", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows(
+        "insert into sync.sources (account_id, door, base_url) values (1, 'rest', 'https://chat.example.com')",
+      );
+      const lag = async (columns: string) => {
+        await sql.rows(`update sync.sources set ${columns} where account_id = 1`);
+        return (await checks(sql))["sync_lag/rest"];
+      };
+
+      expect(await lag("state = 'active'")).toMatchObject({ state: "unknown", value: null });
+      expect(await lag("last_success_at = timestamptz '2026-11-16T09:59:30Z'")).toMatchObject({
+        state: "ok",
+        value: 30,
+      });
+      expect(
+        await lag("last_success_at = timestamptz '2026-11-16T09:10:00Z', problem = 'Chatwoot failed to answer (502).'"),
+      )
+        .toMatchObject({
+          state: "fail",
+          value: 3000,
+          message: "The rest door last worked 50 minutes ago: Chatwoot failed to answer (502).",
+        });
+      expect(await lag("state = 'stopped', hint = 'Set a token.'")).toMatchObject({
+        state: "fail",
+        hint: "Set a token.",
+      });
+      expect(await lag("state = 'paused'")).toMatchObject({ state: "ok", value: 0, hint: null });
+    }));
+
+  test("dead webhooks of the last day, with the commonest reason; what is older or was read since does not count", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows(
+        `insert into inbox.deliveries (account_id, delivery_id, received_at, proof, body, body_sha256, outcome, reason)
+        select 1, 'd' || hours, $1::timestamptz - hours * interval '1 hour', 'signature', '', '',
+          case hours when 3 then 'applied' else 'dead' end, case hours when 3 then null else 'The body is not JSON.' end
+        from unnest('{1,2,3,30}'::integer[]) as hours`,
+        [NOW],
+      );
+
+      expect((await checks(sql))["dead_deliveries/webhook"]).toMatchObject({
+        ...{ state: "warn", value: 2, hint: expect.stringMatching(/replay_deliveries/) },
+        message: "2 webhooks of the last day could not be read, most of them: The body is not JSON.",
+      });
+    }));
+
+  test("numbers that lag, by what waits longest; a conversation that cannot be counted at all does not count", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows(
+        `insert into ledger.queue (account_id, display_id, queued_at, problem) values (1, 1, $1::timestamptz - interval '3 hours', 'x'),
+          (1, 2, $1::timestamptz - interval '15 minutes', null), (2, 3, $1::timestamptz - interval '1 day', null)`,
+        [NOW],
+      );
+
+      expect((await checks(sql)).ledger_lag).toMatchObject({ state: "warn", value: 900 });
+    }));
+
+  test("the queue: a few are not many for a small team, and what is much is learnt from the weeks before", () =>
+    database.rolledBack(async (sql) => {
+      const waiting = async (customers: number) => {
+        const rows = await sql.rows<Found>(
+          "select * from ops.sample_queue(1, array[$1::timestamptz], array[$2::bigint])",
+          [
+            NOW,
+            customers,
+          ],
+        );
+        return rows.find(({ name }) => name === "queue_pressure");
+      };
+      expect(await waiting(30)).toMatchObject({ state: "ok", value: 1.2 });
+      expect(await waiting(50)).toMatchObject({ state: "fail", value: 2 });
+      // Monday, ten o'clock.
+      await sql.rows("insert into ops.normal_hours values (1, 'queue', 10, '{3,4,5,2}', now())");
+      expect(await waiting(12)).toMatchObject({ state: "ok", value: 1.2 });
+      expect(await waiting(20)).toMatchObject({ state: "fail", value: 2 });
+      await sql.rows("update ops.normal_hours set samples = '{40,50,60,44}' where account_id = 1");
+      expect(await waiting(80)).toMatchObject({ state: "warn", message: expect.stringMatching(/up to 52/) });
+    }));
+
+  test("a decision log that was tampered with is found, portion by portion, and stays found until it is whole", () =>
+    database.rolledBack(async (sql) => {
+      for (let entry = 0; entry < 25; entry++) {
+        await sql.rows("select audit.log(1, 'test', 'entry', '{}', 'done')");
+      }
+      const round = async () => {
+        const found = [];
+        for (let portion = 0; portion < 4; portion++) {
+          const [row] = await sql.rows<{ audit_broken_entry: string | null; audit_reason: string | null }>(
+            "select audit_broken_entry, audit_reason from ops.verify_audit(1, $1::timestamptz + $2 * interval '1 minute', 10)",
+            [NOW, portion],
+          );
+          found.push(row.audit_broken_entry);
+        }
+        return found;
+      };
+      expect(await round()).toEqual([null, null, null, null]);
+      await sql.rows("alter table audit.decision_log disable trigger refuse_change");
+      await sql.rows(`update audit.decision_log set evidence = '{"a": 1}' where account_id = 1 and entry = 17`);
+
+      expect(await round()).toContain("17");
+      expect((await checks(sql)).audit_chain).toMatchObject({
+        ...{ state: "fail", value: 1, message: expect.stringMatching(/entry 17 was changed after it was written/) },
+      });
+      await sql.rows("update audit.decision_log set evidence = '{}' where account_id = 1 and entry = 17");
+      expect((await round()).at(-1)).toBeNull();
+      // The end cut off: the head vouches for what is missing.
+      await sql.rows("delete from audit.decision_log where account_id = 1 and entry > 20");
+      expect(await round()).toContain("21");
+    }));
+});
+
+describe("the project's checks", () => {
+  const run = (sql: Sql, job: string, states: string, minutesAgo: number) =>
+    sql.rows(
+      `insert into ops.job_runs (run_id, job, started_at, ended_at, state, seconds, message)
+      select coalesce((select max(run_id) from ops.job_runs), 0) + place, $1, $2::timestamptz - ($3 - place) * interval '1 minute',
+        $2::timestamptz - ($3 - place) * interval '1 minute', case letter when 'o' then 'succeeded' else 'failed' end, 1,
+        case letter when 'x' then 'ERROR: it broke' end
+      from regexp_split_to_table($4, '') with ordinality as letters (letter, place)`,
+      [job, NOW, minutesAgo, states],
+    );
+
+  test.each([
+    ["a job that runs", "ooooo", 5, { state: "ok", value: 0 }],
+    ["one that failed twice", "oooxx", 5, { state: "warn", value: 2 }],
+    ["one that failed three times in a row", "ooxxx", 5, {
+      state: "fail",
+      value: 3,
+      message: /failed 3 times in a row, last: ERROR: it broke/,
+    }],
+    ["one that failed and was well again", "xxxxo", 5, { state: "ok", value: 0 }],
+    ["one that has not run for ten minutes", "ooooo", 15, {
+      state: "fail",
+      value: 9,
+      message: /has not run to its end for 10 minutes/,
+    }],
+  ])("%s", (_name, states, minutesAgo, { state, value, message = /./ }) =>
+    database.rolledBack(async (sql) => {
+      await run(sql, "sla-sweep", states, minutesAgo);
+
+      expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({
+        ...{ state, value, message: expect.stringMatching(message) },
+      });
+    }));
+
+  test("one that is at work for longer than its interval is not missed", () =>
+    database.rolledBack(async (sql) => {
+      await run(sql, "sla-sweep", "o", 12);
+      await sql.rows(
+        "insert into ops.job_runs (run_id, job, started_at, state) values (99, 'sla-sweep', $1, 'running')",
+        [
+          later(NOW, -10),
+        ],
+      );
+
+      expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({ state: "ok", value: 0 });
+    }));
+
+  test.each([
+    ["* * * * *", 60],
+    ["*/5 * * * *", 300],
+    ["10 seconds", 10],
+    ["17 * * * *", 3600],
+    ["23 3 * * *", 86_400],
+    ["0 0 1 * *", 31 * 86_400],
+  ])("the schedule %s is every %i seconds", (schedule, seconds) =>
+    database.rolledBack(async (sql) => {
+      expect(await sql.value("select ops.job_seconds($1)", [schedule])).toBe(seconds);
+    }));
+
+  test("runs of cron are copied with their names, ended once they have ended, and cleared after 30 days", () =>
+    database.rolledBack(async (sql) => {
+      const [{ jobid }] = await sql.rows("select jobid from cron.job where jobname = 'sla-sweep'");
+      await sql.rows("set local role supabase_admin").catch(() => {});
+      const insert = (runid: number, status: string, start: string, end: string | null) =>
+        sql.rows(
+          `insert into cron.job_run_details (jobid, runid, username, command, status, return_message, start_time, end_time)
+          values ($1, $2, 'postgres', 'call sla.tick()', $3, 'CALL', $4, $5)`,
+          [jobid, runid, status, start, end],
+        );
+      try {
+        await insert(1_000_001, "succeeded", later(NOW, -2), later(NOW, -1));
+      } catch {
+        // Only who owns the extension may write its records.
+        return;
+      }
+      await insert(1_000_002, "running", later(NOW, -1), null);
+      expect(await sql.value("select ops.copy_job_runs($1)", [NOW])).toBe("2");
+      await sql.rows("update cron.job_run_details set status = 'failed', end_time = $1 where runid = 1000002", [NOW]);
+      expect(await sql.value("select ops.copy_job_runs($1)", [NOW])).toBe("1");
+      await sql.resultsEqual("select job, state, seconds from ops.job_runs order by run_id", [
+        { job: "sla-sweep", state: "succeeded", seconds: 60 },
+        { job: "sla-sweep", state: "failed", seconds: 60 },
+      ]);
+      await sql.rows("select ops.copy_job_runs($1::timestamptz + interval '31 days')", [NOW]);
+      expect(await sql.value("select count(*)::int from ops.job_runs")).toBe(0);
+    }));
+});
+
+describe("what is normal", () => {
+  test(
+    "is counted in busy minutes by hour of the week in the account's zone, holidays and outages left out",
+    () =>
+      database.rolledBack(async (sql) => {
+        await makeAccount(sql);
+        await addArrivals(sql, "2026-09-10T00:00:00Z", "2026-10-17T00:00:00Z", 0.3);
+        await sql.rows(
+          `insert into ops.alerts (account_id, kind, subject, message, raised_at, last_raised_at, resolved_at)
+        values (1, 'channel.outage', 'inbox:1', 'x', '2026-10-05T08:10:00Z', '2026-10-05T08:10:00Z', '2026-10-05T09:10:00Z')`,
+        );
+
+        await learn(sql, "2026-10-17T00:00:00Z");
+
+        const samples = (subject: string, hour: number) =>
+          sql.value<number>(
+            "select cardinality(samples) from ops.normal_hours where subject = $1 and hour_of_week = $2",
+            [
+              subject,
+              hour,
+            ],
+          );
+        // Thursdays from 10 September on, without the holiday; Mondays at ten in Berlin with one outage.
+        expect(new Date(HOLIDAY).getUTCDay()).toBe(4);
+        expect(await samples("webhook", 3 * 24 + 12)).toBe(4);
+        expect(await samples("webhook", 4 * 24 + 12)).toBe(5);
+        expect([await samples("inbox:1", 10), await samples("inbox:2", 10), await samples("inbox:1", 12)]).toEqual([
+          4,
+          5,
+          5,
+        ]);
+        const counted = await sql.value<number>(
+          `select count(distinct date_trunc('minute', received_at))::int from inbox.deliveries
+        where received_at >= '2026-10-13T08:00:00Z' and received_at < '2026-10-13T09:00:00Z'`,
+        );
+        // Tuesday, ten o'clock in Berlin.
+        expect(
+          await sql.value(
+            "select samples[1]::int from ops.normal_hours where subject = 'webhook' and hour_of_week = 34",
+          ),
+        )
+          .toBe(counted);
+        expect(await sql.value("select ops.hour_of_week('2026-10-13T08:30:00Z', $1)", [ZONE])).toBe(34);
+        expect(await sql.value("select min(minute) >= '2026-10-07' from ops.arrivals")).toBe(true);
+      }),
+    30_000,
+  );
+});
+
+describe("what is kept", () => {
+  const record = (sql: Sql, values: (number | null)[], state = "ok") =>
+    sql.rows(
+      `select ops.record_checks(array(select row(1, 'queue', '', $1, given.value, 'customers', 'm', null,
+        $2::timestamptz + (given.place - 1) * interval '1 minute')::ops.health_sample
+      from unnest($3::double precision[]) with ordinality as given (value, place)))`,
+      [state, NOW, values],
+    );
+
+  test("each minute, each hour, and how it stands since when; recorded again it changes nothing", () =>
+    database.rolledBack(async (sql) => {
+      await record(sql, [1, 2, null, 6]);
+
+      await sql.resultsEqual("select n_ok, n_values, total, minimum, maximum from ops.health_hours", [
+        { n_ok: 4, n_values: 3, total: 9, minimum: 1, maximum: 6 },
+      ]);
+      expect(await sql.value("select count(*)::int from ops.health_history")).toBe(4);
+      const [now] = await sql.rows("select value, checked_at from ops.health_checks");
+      expect(now).toEqual({ value: 6, checked_at: new Date(later(NOW, 3)) });
+    }));
+
+  test("single checks for as long as the account chose, hours for 400 days", () =>
+    database.rolledBack(async (sql) => {
+      await record(sql, [1, 2]);
+      await sql.rows("select ops.set_setting(1, 'health_retention_days', '2')");
+      expect(await sql.value("select ops.purge_health($1)", [later(NOW, 2 * 1440)])).toBe("0");
+      expect(await sql.value("select ops.purge_health($1)", [later(NOW, 2 * 1440 + 1)])).toBe("1");
+      expect(await sql.value("select count(*)::int from ops.health_hours")).toBe(1);
+      await sql.rows("select ops.purge_health($1)", [later(NOW, 401 * 1440)]);
+      expect(await sql.value("select count(*)::int from ops.health_hours")).toBe(0);
+    }));
+
+  test("that nobody looked for more than three minutes, so that uptime is not claimed for it", () =>
+    database.rolledBack(async (sql) => {
+      const look = async (at: string) => {
+        await sql.rows("select ops.note_gap($1)", [at]);
+        await sql.rows(
+          "select ops.record_checks(array[row(0, 'cron_alive', '', 'ok', 0, '', 'Checks run.', null, $1::timestamptz)::ops.health_sample])",
+          [at],
+        );
+      };
+      for (const minute of [0, 1, 3, 13, 14]) await look(later(NOW, minute));
+
+      await sql.resultsEqual("select account_id, service, state, started_at, ended_at from ops.service_intervals", [{
+        ...{ account_id: "0", service: "checks", state: "unmeasured" },
+        ...{ started_at: new Date(later(NOW, 3)), ended_at: new Date(later(NOW, 13)) },
+      }]);
+    }));
+});
+
+test("the public status says in words what is down, never whose", () =>
+  database.rolledBack(async (sql) => {
+    const status = (at: string) => sql.value<Record<string, unknown>>("select ops.public_status($1)", [at]);
+    expect(await status(NOW)).toEqual({
+      status: "fail",
+      checked_at: null,
+      services: { database: "ok", checks: "fail" },
+    });
+    const record = (account: number, name: string, subject: string, state: string) =>
+      sql.rows(
+        "select ops.record_checks(array[row($1::bigint, $2, $3, $4, 1, '', 'secret words', 'secret hint', $5::timestamptz)::ops.health_sample])",
+        [account, name, subject, state, NOW],
+      );
+    await record(0, "cron_alive", "", "ok");
+    await record(777, "service", "chatwoot", "ok");
+    expect(await status(later(NOW, 2))).toMatchObject({
+      ...{ status: "ok", services: { database: "ok", checks: "ok", jobs: "ok", chatwoot: "ok" } },
+    });
+    await record(777, "outbox", "", "fail");
+    expect(await status(later(NOW, 2))).toMatchObject({ status: "ok", services: { sending: "fail" } });
+    await record(778, "service", "chatwoot", "fail");
+    const down = await status(later(NOW, 2));
+    expect(down).toMatchObject({ status: "fail", services: { chatwoot: "fail" } });
+    expect(JSON.stringify(down)).not.toMatch(/777|778|secret/);
+    expect(await status(later(NOW, 4))).toMatchObject({ status: "fail", services: { checks: "fail" } });
+    for (const role of ["anon", "authenticated"] as const) {
+      await sql.as(role, null, () => sql.throws("42501", "select api.public_status()"));
+    }
+    expect(await sql.as("service_role", null, () => sql.value("select api.public_status() ->> 'status'"))).toBe("fail");
+  }));
+
+test("members see the project's checks and their own, nobody another account's; runs of cron are the backend's", () =>
+  database.rolledBack(async (sql) => {
+    await sql.rows(
+      `select ops.record_checks(array(select row(account, 'queue', '', 'ok', 1, '', 'm', null, now())::ops.health_sample
+      from unnest('{0,1,2}'::bigint[]) as account))`,
+    );
+    const viewer = await member(sql, 1, "viewer");
+    await sql.as("authenticated", viewer, async () => {
+      await sql.resultsEqual("select account_id from api.health_checks order by account_id nulls first", [
+        { account_id: null },
+        { account_id: "1" },
+      ]);
+      await sql.throws("42501", "select * from api.job_runs");
+      await sql.throws("42501", "select * from ops.job_runs");
+    });
+    expect(await sql.as("service_role", null, () => sql.rows("select * from api.job_runs"))).toEqual([]);
+  }));

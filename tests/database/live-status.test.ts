@@ -1,0 +1,232 @@
+// analytics.live_status: six numbers that matter, from a small day that can be counted by hand.
+import { expect, test } from "vitest";
+import { member, type Sql, useDatabase } from "../support/database.ts";
+
+const database = useDatabase();
+
+interface Live {
+  account_id: string;
+  service_state: string;
+  uptime_30d: number | null;
+  service: {
+    downtimes: { state: string; seconds: number; ended_at: string | null; reason: string }[];
+    down_seconds: number;
+  };
+  response_times: {
+    chatwoot_api: { n: number; median_ms: number | null; p90_ms: number | null };
+    first_response: { n: number; median_seconds: number | null };
+  };
+  conversations: Record<string, number | null>;
+  sla_compliance: number | null;
+  sla: {
+    measured_by: string;
+    met_today: number;
+    breached_today: number;
+    overdue_now: number;
+    breaches: Record<string, unknown>[];
+  };
+  channels: Record<string, unknown>[];
+  agents: Record<string, unknown>[];
+  alerts: Record<string, unknown>[];
+}
+const live = async (sql: Sql): Promise<Live> =>
+  (await sql.rows<Live>("select * from analytics.live_status where account_id = 1"))[0];
+
+// All within some minutes, so that midnight is not in between but where a test runs at midnight: the zone is chosen so
+// that it is noon.
+async function makeDay(sql: Sql): Promise<void> {
+  await sql.rows(
+    "insert into chatwoot.accounts (account_id, name, version_at) values (1, 'Shop', now()), (2, 'Other', now())",
+  );
+  const zone = await sql.value<string>(
+    `select name from pg_timezone_names where name ~ '^(Pacific|Asia|America|Europe|Africa)/'
+      and extract(hour from now() at time zone name) between 11 and 13 limit 1`,
+  );
+  await sql.rows("select ops.set_setting(1, 'reporting_time_zone', $1)", [JSON.stringify(zone)]);
+  await sql.rows(`insert into chatwoot.inboxes (account_id, inbox_id, name, channel, version_at) values
+    (1, 1, 'Shop', 'Channel::WebWidget', now()), (1, 2, 'Mail', 'Channel::Email', now())`);
+  await sql.rows(`insert into chatwoot.agents (account_id, kind, agent_id, name, version_at) values
+    (1, 'user', 7, 'Ada', now()), (1, 'agent_bot', 7, 'Robot', now())`);
+}
+
+const converse = async (
+  sql: Sql,
+  displayId: number,
+  columns: Record<string, string>,
+  messages: [number, string, string?][],
+) => {
+  const all: Record<string, string> = {
+    account_id: "1",
+    display_id: String(displayId),
+    inbox_id: "1",
+    status: "'open'",
+    labels: "'{}'",
+    created_at: `now() - interval '${Math.max(...messages.map(([ago]) => ago))} minutes'`,
+    version_at: `now() - interval '${Math.max(...messages.map(([ago]) => ago))} minutes'`,
+    ...columns,
+  };
+  await sql.rows(`insert into chatwoot.conversations (${Object.keys(all)}) values (${Object.values(all)})`);
+  // As every door does with what it has read.
+  await sql.rows(
+    `select ledger.observe(array(select row(mirrored.*)::chatwoot.conversations from chatwoot.conversations as mirrored
+      where account_id = 1 and display_id = $1))`,
+    [displayId],
+  );
+  for (const [index, [ago, from, sender]] of messages.entries()) {
+    await sql.rows(
+      `insert into chatwoot.messages (account_id, message_id, conversation_display_id, inbox_id, message_type, private,
+        sender_kind, sender_id, content, created_at, version_at)
+      values (1, $1, $2, ${all.inbox_id}, $3, false, $4, 7, 'x', now() - $5 * interval '1 minute', now())`,
+      [
+        displayId * 100 + index,
+        displayId,
+        from === "customer" ? "incoming" : "outgoing",
+        sender ?? (from === "customer" ? "contact" : "user"),
+        ago,
+      ],
+    );
+  }
+};
+const count = async (sql: Sql) => {
+  const rows = "array(select row(queue.*)::ledger.queue from ledger.queue)";
+  await sql.rows(`select ledger.refresh(${rows}, now())`);
+  await sql.rows("delete from ledger.queue where account_id = 1");
+};
+
+test("an account of which nothing is known yet has its row, and claims nothing", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    const status = await live(sql);
+
+    expect(status).toMatchObject({
+      ...{ service_state: "unknown", uptime_30d: null, sla_compliance: null, agents: [], alerts: [] },
+      conversations: { open: 0, pending: 0, snoozed: 0, resolved_today: 0, waiting: 0, waiting_usual: null },
+      response_times: { chatwoot_api: { n: 0, median_ms: null }, first_response: { n: 0, median_seconds: null } },
+    });
+    expect(status.channels).toHaveLength(2);
+  }));
+
+test("a day: who waits where and for how long, what was answered in time and what was not, who holds what", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    await converse(sql, 1, { assignee_kind: "'user'", assignee_id: "7" }, [[50, "customer"], [45, "us"], [
+      20,
+      "customer",
+    ]]);
+    await converse(sql, 2, { inbox_id: "2" }, [[40, "customer"], [10, "us"]]);
+    await converse(sql, 3, { inbox_id: "2" }, [[30, "customer"]]);
+    await converse(sql, 4, { status: "'pending'", assignee_kind: "'agent_bot'", assignee_id: "7" }, [[5, "customer"]]);
+    await converse(sql, 5, { labels: "'{spam}'" }, [[25, "customer"]]);
+    await converse(sql, 6, { deleted_at: "now()" }, [[25, "customer"]]);
+    await count(sql);
+
+    const status = await live(sql);
+
+    expect(status.conversations).toMatchObject({ open: 3, pending: 1, snoozed: 0, waiting: 2, resolved_today: 0 });
+    expect(status.conversations.waiting_longest_seconds).toBeCloseTo(1800, -1);
+    // No policy: five minutes are in time, thirty are not.
+    expect(status.sla).toMatchObject({
+      measured_by: "fifteen minutes of business hours",
+      met_today: 1,
+      breached_today: 1,
+    });
+    expect(status.sla_compliance).toBe(0.5);
+    expect(status.response_times.first_response).toMatchObject({ n: 2, median_seconds: 1050, p90_seconds: null });
+    // Two inboxes in which as many wait: the one with more that is open comes first.
+    expect(status.channels).toMatchObject([
+      { inbox_id: 2, name: "Mail", open: 2, waiting: 1, started_today: 2, first_response_median_seconds: 1800 },
+      {
+        inbox_id: 1,
+        name: "Shop",
+        open: 1,
+        waiting: 1,
+        pending: 1,
+        started_today: 2,
+        first_response_median_seconds: 300,
+      },
+    ]);
+    const agents = Object.fromEntries(status.agents.map((agent) => [`${agent.kind}:${agent.agent_id}`, agent]));
+    expect(agents["user:7"]).toMatchObject({ name: "Ada", open: 1, waiting: 1, is_active: true });
+    expect(agents["agent_bot:7"]).toMatchObject({ name: "Robot", open: 0, is_active: false });
+    expect(agents["nobody:null"]).toMatchObject({
+      open: 2,
+      waiting: 1,
+      longest_wait_seconds: expect.closeTo(1800, -1),
+    });
+  }));
+
+test("with a policy its clocks count, and each breach is named with who holds it", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    await sql.rows("select sla.add_default_policy(1, timestamptz '2020-01-01')");
+    await converse(sql, 1, { assignee_kind: "'user'", assignee_id: "7" }, [[50, "customer"], [45, "us"]]);
+    await converse(sql, 2, { assignee_kind: "'user'", assignee_id: "7" }, [[40, "customer"], [10, "us"]]);
+    await converse(sql, 3, {}, [[30, "customer"]]);
+    await count(sql);
+
+    const { sla, sla_compliance } = await live(sql);
+
+    expect(sla).toMatchObject({ measured_by: "policies", met_today: 1, breached_today: 2, overdue_now: 1 });
+    expect(sla_compliance).toBeCloseTo(1 / 3);
+    expect(sla.breaches).toMatchObject([
+      { display_id: 3, clock: "first_response", answered_at: null, holder: null },
+      {
+        ...{ display_id: 2, clock: "first_response", target_seconds: 900, overdue_seconds: 900, holder: "user:7" },
+        inbox_id: 1,
+      },
+    ]);
+  }));
+
+test("uptime is what was measured: downtimes count, hours in which nobody looked do not", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    await sql.rows(
+      `select ops.record_checks(array(select row(checks.account, checks.name, checks.subject, 'ok', 120, '', 'm', null,
+        now() - hours * interval '1 hour')::ops.health_sample
+      from generate_series(0, 100) as hours cross join (values (1, 'service', 'chatwoot'), (1, 'chatwoot_api', ''),
+        (0, 'cron_alive', '')) as checks (account, name, subject)))`,
+    );
+    await sql.rows(`insert into ops.service_intervals (account_id, service, state, started_at, ended_at, reason) values
+      (1, 'chatwoot', 'down', now() - interval '50 hours', now() - interval '49 hours', 'Chatwoot is down: 502'),
+      (1, 'chatwoot', 'down', now() - interval '200 hours', now() - interval '199 hours', 'long ago'),
+      (2, 'chatwoot', 'down', now() - interval '50 hours', null, 'of another account'),
+      (0, 'checks', 'unmeasured', now() - interval '40 hours', now() - interval '20 hours', 'Nothing was checked')`);
+
+    let status = await live(sql);
+
+    expect(status.service_state).toBe("up");
+    expect(status.uptime_30d).toBeCloseTo(1 - 1 / 80, 2);
+    expect(status.service.downtimes.map(({ state, seconds, reason }) => [state, seconds, reason])).toEqual([
+      ["unmeasured", 72_000, "Nothing was checked"],
+      ["down", 3600, "Chatwoot is down: 502"],
+    ]);
+    expect(status.response_times.chatwoot_api).toMatchObject({ n: 24, median_ms: 120, p90_ms: 120 });
+
+    await sql.rows(
+      "select ops.record_checks(array[row(1, 'service', 'chatwoot', 'fail', 3, '', 'Chatwoot is down', 'Look.', now() + interval '1 second')::ops.health_sample])",
+    );
+    status = await live(sql);
+    expect(status).toMatchObject({ service_state: "down", service: { downtimes: [{ ended_at: null }, {}, {}] } });
+
+    await sql.rows("update ops.health_checks set checked_at = now() - interval '4 minutes' where account_id = 0");
+    expect((await live(sql)).service_state).toBe("unknown");
+  }));
+
+test("the alerts that last, and only to members of the account; the analyst sees every account", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    await sql.rows("select ops.raise_alert(1, 'webhook.silent', 'webhook_arrival', 'No webhook', 'Look.')");
+    await sql.rows("select ops.raise_alert(2, 'queue.high', 'queue_pressure', 'Many wait')");
+    const viewer = await member(sql, 1, "viewer");
+
+    await sql.as("authenticated", viewer, async () => {
+      const rows = await sql.rows<Live>("select * from analytics.live_status");
+      expect(rows.map(({ account_id, alerts }) => [account_id, alerts.length, alerts[0].kind])).toEqual([
+        ["1", 1, "webhook.silent"],
+      ]);
+    });
+    await sql.as("analyst", null, async () => {
+      expect((await sql.rows("select * from analytics.live_status")).length).toBe(2);
+    });
+    await sql.as("anon", null, () => sql.throws("42501", "select * from analytics.live_status"));
+  }));
