@@ -19,6 +19,7 @@ const usage = (message: string, next = `Give it in this form: ${EXAMPLE}`) => ne
 /** Reads an address; throws Problem that never quotes it, since it holds a password. */
 export function readDatabaseUrl(text: string): DatabaseAddress {
   const address = text.trim();
+  if (address.length > 2_000) throw usage("The database URL has more than 2,000 characters.");
   if (!/^postgres(ql)?:\/\//i.test(address)) throw usage("The database URL does not begin with postgresql://.");
   // The last @ that a host can follow, since a pasted password may hold any character.
   const parts =

@@ -33,6 +33,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+// What a password may hold: all that some parser of URLs, files or YAML stumbles over.
+const CHARACTERS = [..."aZ09 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~üß€👍"];
 const REF = "abcdefghijklmnopqrst";
 
 describe("reads an address", () => {
@@ -78,9 +80,7 @@ describe("reads an address", () => {
   });
 
   test("and writes it so that it is read the same", () => {
-    const word = fc.string({ minLength: 1, maxLength: 40, unit: "binary" }).filter((text) =>
-      !/[\r\n\0]/.test(text) && !/\p{Surrogate}/u.test(text)
-    );
+    const word = fc.string({ minLength: 1, maxLength: 40, unit: fc.constantFrom(...CHARACTERS) });
     fc.assert(
       fc.property(word, (password) => {
         const address = {
@@ -155,7 +155,7 @@ describe("hands the password over and never prints it", () => {
     const word = fc.string({
       minLength: 1,
       maxLength: 30,
-      unit: fc.constantFrom(..."aZ09 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ü€".split("")),
+      unit: fc.constantFrom(...CHARACTERS),
     });
     await fc.assert(
       fc.asyncProperty(word, async (password) => {

@@ -231,7 +231,7 @@ describe("Chatwoot", () => {
         OCC_CHATWOOT_ACCOUNT: fault.account ?? "1",
         OCC_CHATWOOT_TOKEN: fault.token ?? chatwoot.token,
       }),
-      timeoutMilliseconds: 400,
+      timeoutMilliseconds: 250,
     });
 
     expectOneProblem(ran, fault);
@@ -255,7 +255,7 @@ describe("Chatwoot", () => {
   test.each(CHATWOOT_FAULTS.filter(({ onlyConnect }) => !onlyConnect))("doctor with $name", async (fault) => {
     await connected(fault);
 
-    const { exit, json } = await occ(["doctor", "--json"], { env: environment(), timeoutMilliseconds: 400 });
+    const { exit, json } = await occ(["doctor", "--json"], { env: environment(), timeoutMilliseconds: 250 });
 
     const lines = json().lines as { name: string; state: string; message: string; next: string }[];
     const line = lines.find(({ name }) => name === "account_1_chatwoot");
@@ -272,7 +272,7 @@ describe("Chatwoot", () => {
 
     const { exit, json } = await occ(["smoke", "--json", "--account", "1", "--evidence", evidence], {
       env: environment(),
-      timeoutMilliseconds: 400,
+      timeoutMilliseconds: 250,
     });
 
     const steps = json().steps as { name: string; state: string; message: string; next: string }[];
