@@ -111,7 +111,14 @@ function readFindings(told: string): Finding[] {
 }
 
 // A procedure that commits may have no SET clause, or Postgres refuses the commit. These write every name out.
-const COMMITTING = ["sync.tick_rest", "sync.tick_database", "ledger.tick", "sla.tick", "ops.deliver_notifications"];
+const COMMITTING = [
+  "sync.tick_rest",
+  "sync.tick_database",
+  "ledger.tick",
+  "sla.tick",
+  "ops.deliver_notifications",
+  "ops.check_health",
+];
 const isCommitting = ({ name, detail }: Finding) =>
   name === "function_search_path_mutable" && COMMITTING.some((procedure) => detail.includes(`\`${procedure}\``));
 

@@ -97,8 +97,9 @@ export const FAULTS: Fault[] = [
     name: "a primary key that does not begin with the account",
     query: `select pg_class.oid::regclass from pg_class join pg_namespace on pg_namespace.oid = relnamespace
       where ${ROOM} and relkind in ('r', 'p')
-      -- The settings and metrics there are, are the same for every account.
-      and pg_class.oid not in ('ops.setting_definitions'::regclass, 'ledger.metric_definitions'::regclass)
+      -- The settings and metrics there are, are the same for every account, and cron's jobs are the project's.
+      and pg_class.oid not in ('ops.setting_definitions'::regclass, 'ledger.metric_definitions'::regclass,
+        'ops.job_runs'::regclass)
       and not exists (
         select from pg_index join pg_attribute on attrelid = indrelid and attnum = indkey[0]
         where indrelid = pg_class.oid and indisprimary and attname = 'account_id')`,

@@ -157,7 +157,7 @@ describe("the project's checks", () => {
       [job, NOW, minutesAgo, states],
     );
 
-  test.each([
+  test.each<[string, string, number, { state: string; value: number; message?: RegExp }]>([
     ["a job that runs", "ooooo", 5, { state: "ok", value: 0 }],
     ["one that failed twice", "oooxx", 5, { state: "warn", value: 2 }],
     ["one that failed three times in a row", "ooxxx", 5, {

@@ -63,6 +63,8 @@ describe("what the pages must name", () => {
       ...all(await sources("supabase/functions", ".ts"), /Deno\.env\.get\("(\w+)"\)/g),
       ...all(await sources("local", ".ts"), /process\.env\.(\w+)/g).filter((name) => name.startsWith("OCC_")),
       ...all(await sources("tests", ".ts"), /process\.env\.(\w+)/g).filter((name) => name.startsWith("OCC_")),
+      ...all(await sources("cli", ".ts"), /\benv\.(OCC_\w+)/g),
+      ...all(await sources("cli", ".ts"), /variable: "(OCC_\w+)"/g),
       ...all(await readText("local/settings.ts"), /^ {2}(OCC_\w+):/gm),
     ];
 
