@@ -132,7 +132,7 @@ async function connect(options: Options, context: Context): Promise<Finished> {
   const isSecretNew = await store.keep(secret);
   tell(
     "secret",
-    isSecretNew ? `Its secret is now in ${store.place}.` : `Its secret is in ${store.place} already.`,
+    isSecretNew ? `Its secret is now in ${store.place}.` : "Its secret is known already.",
     isSecretNew ? "changed" : "unchanged",
   );
   throwIfInterrupted(context);

@@ -300,7 +300,15 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
   if (!existsSync(join(connection.settings.projectRoot, "supabase", "functions", "health"))) return;
   await steps.run("health_function", "Health function", async () => {
     const answer = await request({ who: "The stack", url: `${functionsUrl(connection)}/health`, outside });
-    return answer.status === 200 || answer.status === 503 ? { message: `it answers ${answer.status}` } : {
+    if (answer.status === 200) return { message: "it says that all is up" };
+    if (answer.status === 503) {
+      return {
+        state: "warn",
+        message: "it says that something is down, or that nobody has looked yet",
+        next: "select name, subject, message, hint from ops.health_checks where state in ('fail', 'unknown');",
+      };
+    }
+    return {
       state: "fail",
       message: `it answers ${answer.status}, and not 200 or 503`,
       next: "npx supabase functions deploy health --use-api",

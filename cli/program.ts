@@ -49,16 +49,20 @@ export async function run(args: readonly string[], outside: Outside, streams: St
     await program.parseAsync([...args], { from: "user" });
     return exit;
   } catch (error) {
-    return tell(error, context, args);
+    return tell(error, context, { args, known: program.commands.map((command) => command.name()) });
   }
 }
 
-function tell(error: unknown, { output, outside }: Context, args: readonly string[]): number {
+function tell(
+  error: unknown,
+  { output, outside }: Context,
+  { args, known }: { args: readonly string[]; known: string[] },
+): number {
   if (error instanceof CommanderError) {
     if (/^commander\.(help|helpDisplayed|version)$/.test(error.code) && error.exitCode === 0) return EXIT.fine;
     // Bare `occ` shows the help, and is all the same no command.
     if (error.code === "commander.help") return EXIT.usage;
-    const names = args.filter((argument) => /^[a-z][a-z-]*$/.test(argument)).slice(0, 1);
+    const names = args.slice(0, 1).filter((name) => known.includes(name));
     output.failure({
       message: error.message.replace(/^error: /, "").replace(/^./, (letter) => letter.toUpperCase()),
       next: `See occ ${[...names, "--help"].join(" ")}.`,

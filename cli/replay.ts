@@ -88,7 +88,7 @@ async function replay(options: Options, context: Context): Promise<Finished> {
     );
     const dead = counts.dead ?? 0;
     if (dead > 0) {
-      output.line(`✘ ${dead} are dead still.`);
+      output.line(`✘ Dead still: ${dead}.`);
       output.line(
         `→ Why: select reason, count(*) from api.deliveries where account_id = ${accountId} and outcome = 'dead' group by reason;`,
       );

@@ -107,7 +107,7 @@ async function verify(options: Options, context: Context): Promise<Finished> {
       : null;
     const healed = told.reduce((sum, row) => sum + Number(row.healed ?? 0), 0);
     if (verdict === null) {
-      output.line(`✔ All equal${healed > 0 ? ` now; ${healed} were put right` : ""}.`);
+      output.line(`✔ All equal${healed > 0 ? ` now; rows put right: ${healed}` : ""}.`);
     } else {
       output.line(`✘ ${verdict.message}`);
       output.line(`→ ${verdict.next}`);

@@ -272,7 +272,7 @@ async function sendSamples(options: SendOptions, context: Context): Promise<Fini
         ? "→ Nothing is served at this address: npx supabase functions deploy chatwoot-webhook --use-api"
         : "→ Look at the receiver's log.",
     );
-  } else output.line(`✔ All ${rows.length} were accepted.`);
+  } else output.line(rows.length === 1 ? "✔ It was accepted." : `✔ All ${rows.length} were accepted.`);
   return { exit: isFine ? EXIT.fine : EXIT.finding, data: { to: `${to.origin}${to.pathname}`, sent: rows } };
 }
 

@@ -107,7 +107,7 @@ test("replay: what is dead still is a finding", async () => {
 
   const ran = await occ(["replay", "--account", "1"], { env: { OCC_DB_URL: database.url } });
 
-  expect([ran.exit, ran.out]).toEqual([1, expect.stringMatching(/✘ 1 are dead still\.\n→ Why: select reason/)]);
+  expect([ran.exit, ran.out]).toEqual([1, expect.stringMatching(/✘ Dead still: 1\.\n→ Why: select reason/)]);
 });
 
 async function withSource(): Promise<void> {
