@@ -184,6 +184,14 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"live_status": {
+                  Row: {
+                    "account_id": number | null,"agents": Json | null,"alerts": Json | null,"as_of": string | null,"channels": Json | null,"checked_at": string | null,"conversations": Json | null,"response_times": Json | null,"service": Json | null,"service_state": string | null,"sla": Json | null,"sla_compliance": number | null,"time_zone": string | null,"uptime_30d": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"messages": {
                   Row: {
                     "account_id": number,"attachment_count": number | null,"attachments": Json | null,"content": string | null,"content_attributes": Json | null,"content_type": string | null,"created_at": string | null,"csat_feedback": string | null,"csat_rating": number | null,"deleted_at": string | null,"delivery_status": string | null,"display_id": number,"inbox_id": number | null,"is_private": boolean | null,"message_id": number,"message_type": string | null,"sender_id": number | null,"sender_kind": string | null,"sender_name": string | null
@@ -357,16 +365,24 @@ export type Database = {
             [_ in never]: never
           }
           Views: {
-            "alerts": {
+            "alert_rules": {
                   Row: {
-                    "account_id": number,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"subject": string,"times": number
+                    "account_id": number,"changed_at": string | null,"changed_by": string | null,"check_name": string,"clear_seconds": number,"clear_threshold": number,"description": string,"for_seconds": number,"is_default": boolean | null,"is_enabled": boolean,"kind": string,"quiet_end_minute": number | null,"quiet_start_minute": number | null,"severity": "info"|"warning"|"critical","threshold": number,"title": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"alerts": {
+                  Row: {
+                    "account_id": number,"acknowledged_at": string | null,"acknowledged_by": string | null,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"severity": "info"|"warning"|"critical","snoozed_by": string | null,"snoozed_until": string | null,"subject": string,"times": number
                   }
                   ComputedFields: never
                   Insert: {
-                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"severity"?: "info"|"warning"|"critical" | null,"snoozed_by"?: string | null,"snoozed_until"?: string | null,"subject"?: string | null,"times"?: number | null
                          }
                         Update: {
-                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"severity"?: "info"|"warning"|"critical" | null,"snoozed_by"?: string | null,"snoozed_until"?: string | null,"subject"?: string | null,"times"?: number | null
                          }
                         Relationships: [
                     
@@ -403,6 +419,34 @@ export type Database = {
                          }
                         Update: {
                            "account_id"?: number | null,"conflicts"?: number | null,"delivery_id"?: string | null,"event"?: string | null,"last_repeated_at"?: string | null,"note"?: string | null,"outcome"?: string | null,"proof"?: string | null,"purged_at"?: string | null,"reason"?: string | null,"received_at"?: string | null,"redeliveries"?: number | null,"replayed_at"?: string | null,"signed_at"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"health_checks": {
+                  Row: {
+                    "account_id": number | null,"checked_at": string,"hint": string | null,"message": string,"name": string,"since": string,"state": string,"subject": string | null,"unit": string | null,"value": number | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: never,"checked_at"?: string | null,"hint"?: string | null,"message"?: string | null,"name"?: string | null,"since"?: string | null,"state"?: string | null,"subject"?: never,"unit"?: string | null,"value"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: never,"checked_at"?: string | null,"hint"?: string | null,"message"?: string | null,"name"?: string | null,"since"?: string | null,"state"?: string | null,"subject"?: never,"unit"?: string | null,"value"?: number | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"job_runs": {
+                  Row: {
+                    "ended_at": string | null,"job": string,"message": string | null,"run_id": number,"seconds": number | null,"started_at": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "ended_at"?: string | null,"job"?: string | null,"message"?: string | null,"run_id"?: number | null,"seconds"?: number | null,"started_at"?: string | null,"state"?: string | null
+                         }
+                        Update: {
+                           "ended_at"?: string | null,"job"?: string | null,"message"?: string | null,"run_id"?: number | null,"seconds"?: number | null,"started_at"?: string | null,"state"?: string | null
                          }
                         Relationships: [
                     
@@ -540,7 +584,10 @@ isOneToOne: false
                 }
           }
           Functions: {
-            "acknowledge_notification":
+            "acknowledge_alert":
+{ Args: { "account_id": number,"alert_id": number }; Returns: boolean
+                           },
+"acknowledge_notification":
 { Args: { "account_id": number,"notification_id": number }; Returns: boolean
                            },
 "add_default_sla_policy":
@@ -594,6 +641,9 @@ isOneToOne: false
 "pause_sync":
 { Args: { "account_id": number,"door": string }; Returns: undefined
                            },
+"public_status":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "record_webhook":
 { Args: { "account_id": number,"body": string,"delivery_id": string,"headers": Json,"proof": string,"signed_at": string }; Returns: {
               "outcome": string
@@ -618,6 +668,9 @@ isOneToOne: false
                            },
 "save_sla_policy":
 { Args: { "account_id": number,"conditions": Json,"name": string,"place"?: number,"policy_id"?: number,"targets": Json,"valid_from"?: string }; Returns: number
+                           },
+"set_alert_rule":
+{ Args: { "account_id": number,"changes": Json,"kind": string }; Returns: Json
                            },
 "set_database_source":
 { Args: { "account_id": number,"source_schema": string }; Returns: string
@@ -658,6 +711,9 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"snooze_alert":
+{ Args: { "account_id": number,"alert_id": number,"until": string }; Returns: boolean
+                           },
 "test_notification":
 { Args: { "account_id": number,"endpoint_id": number }; Returns: number
                            },
