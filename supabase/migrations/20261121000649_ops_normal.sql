@@ -335,7 +335,9 @@ begin
       where silence.subject = 'webhook' and silence.has_door and exists (select from chatwoot.messages
         where messages.created_at > silence.last_minute + interval '3 minutes'
           and messages.created_at <= silence.at - interval '3 minutes'
-          and messages.account_id = sample_arrivals.account_id and messages.deleted_at is null)
+          and messages.account_id = sample_arrivals.account_id and messages.deleted_at is null
+          -- Of activity Chatwoot tells nobody.
+          and messages.message_type <> 'activity')
     ) as untold on true
     where silence.subject = 'webhook' or (inboxes.inbox_id is not null and inboxes.deleted_at is null)
   )

@@ -111,6 +111,9 @@ describe("on the same history, silence is found where there should be none:", ()
       );
       await lose(sql, "2026-10-06T06:00:00Z", "2026-10-06T10:00:00Z");
       await sql.rows("delete from inbox.deliveries where received_at > '2026-10-06T10:00:00Z'");
+      // No webhook tells of activity, so this is no message that got lost.
+      await sql.rows(`insert into chatwoot.messages (account_id, message_id, conversation_display_id, inbox_id,
+        message_type, created_at, version_at) values (1, 1, 1, 1, 'activity', '2026-10-06T07:30:00Z', now())`);
 
       await live(sql, "2026-10-06T00:00:00Z", "2026-10-06T12:00:00Z");
 
