@@ -265,7 +265,8 @@ async function saveWebhook(
   { before, url }: { before: Webhook[]; url: string },
 ): Promise<{ webhook: Webhook; change: { isChanged: boolean; message: string } }> {
   const placeOf = (text: string) => URL.canParse(text) ? new URL(text).origin + new URL(text).pathname : text;
-  const candidates = before.filter((webhook) => placeOf(webhook.url) === placeOf(url));
+  // The account's number may follow, which narrows the search for its secret.
+  const candidates = before.filter((webhook) => placeOf(webhook.url).replace(/\/\d+$/, "") === placeOf(url));
   const existing = candidates.find((webhook) => webhook.url === url) ?? candidates[0];
   const isAsked = (subscriptions: string[]) =>
     existing !== undefined && sameSet(existing.subscriptions ?? [], subscriptions);
@@ -379,7 +380,7 @@ async function proveDelivery(
       EXIT.finding,
       "The webhook function does not know the secret of Chatwoot's webhook yet.",
       connection.isLocal
-        ? "Restart the stack, which reads the file when it starts: Ctrl-C in its terminal, then npm start; then run occ connect again."
+        ? "Restart the stack, which reads the file when it starts (Ctrl-C in its terminal, then npm start); then run occ connect again."
         : "Wait a minute and run occ connect again; if it stays so: npx supabase functions deploy chatwoot-webhook --use-api",
     );
   }

@@ -16,7 +16,7 @@ import {
   knownWebhookSecrets,
   withDatabase,
 } from "./shared/connection.ts";
-import { askDoor, DOOR_FIX, SLUG } from "./shared/door.ts";
+import { askDoor, DOOR_FIX, leadsHere, SLUG } from "./shared/door.ts";
 import { parseJson, request } from "./shared/http.ts";
 import { readAccountId, withAccount, withConnection } from "./shared/options.ts";
 import type { Context, Finished } from "./shared/outside.ts";
@@ -79,7 +79,7 @@ async function doctor(options: Options, context: Context): Promise<Finished> {
       });
     }
     for (const accountId of accounts.slice(0, 50)) {
-      await checkAccount(accountId, { connection, database, steps }, context);
+      await checkAccount(accountId, { connection, database, steps, isAsked: options.account !== undefined }, context);
     }
   });
   const failed = steps.steps.filter(({ state }) => state === "fail").length;
@@ -265,7 +265,7 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
         headers: backendHeaders(connection, schema),
         outside,
       });
-      if (answer.status === 200) continue;
+      if (answer.status === 200 && Array.isArray(parseJson(answer.text))) continue;
       const refusal = Refusal.safeParse(parseJson(answer.text)).data;
       if (refusal?.code === "PGRST106") {
         return {
@@ -279,6 +279,13 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
           state: "fail",
           message: "it does not take the secret key",
           next: "Copy it again: dashboard, Project Settings, API keys; set it as OCC_SECRET_KEY.",
+        };
+      }
+      if (refusal === undefined) {
+        return {
+          state: "fail",
+          message: `what answers (${answer.status}) is no Data API`,
+          next: "Check OCC_API_URL; it is the project's address, such as https://<reference>.supabase.co.",
         };
       }
       return {
@@ -329,7 +336,13 @@ interface Account {
 
 async function checkAccount(
   accountId: string,
-  { connection, database, steps }: { connection: Connection; database: Database; steps: Steps },
+  { connection, database, steps, isAsked }: {
+    connection: Connection;
+    database: Database;
+    steps: Steps;
+    /** By its number, and not because it is here. */
+    isAsked: boolean;
+  },
   context: Context,
 ): Promise<void> {
   const title = (what: string) => `Account ${accountId}, ${what}`;
@@ -346,7 +359,11 @@ async function checkAccount(
     );
     context.output.hide(account.token);
     if (account.door === null) {
-      return { state: "warn", message: "nothing reads this Chatwoot", next: `occ connect --account ${accountId}` };
+      return {
+        state: isAsked ? "fail" : "warn",
+        message: "nothing reads this Chatwoot",
+        next: `occ connect --account ${accountId}; or check the number`,
+      };
     }
     if (account.state === "stopped") {
       return {
@@ -398,9 +415,7 @@ async function checkAccount(
   await steps.run(name("webhook"), title("webhook"), async () => {
     if (url === null || token === null) return { state: "skipped", message: "no token" };
     const webhooks = await createClient({ url, accountId, token }, context).webhooks();
-    const ours = webhooks.filter((webhook) =>
-      URL.canParse(webhook.url) && new URL(webhook.url).pathname.includes(`/${SLUG}`)
-    );
+    const ours = webhooks.filter((webhook) => leadsHere(webhook.url));
     const fix = `occ connect --account ${accountId}`;
     if (ours.length === 0) return { state: "fail", message: "Chatwoot has no webhook that leads here", next: fix };
     const [webhook] = ours;

@@ -64,7 +64,11 @@ function tell(
     if (error.code === "commander.help") return EXIT.usage;
     const names = args.slice(0, 1).filter((name) => known.includes(name));
     output.failure({
-      message: error.message.replace(/^error: /, "").replace(/^./, (letter) => letter.toUpperCase()),
+      // A value behind a mistyped option may be a secret.
+      message: error.message.replace(/^error: /, "").replace(/('-[^'=]*)=[^']*'/, "$1'").replace(
+        /^./,
+        (letter) => letter.toUpperCase(),
+      ),
       next: `See occ ${[...names, "--help"].join(" ")}.`,
       exit: EXIT.usage,
     });

@@ -17,7 +17,7 @@ import {
   withDatabase,
 } from "./shared/connection.ts";
 import { readDatabaseUrl } from "./shared/database-url.ts";
-import { askDoor, deliver, DOOR_FIX, harmless, SLUG } from "./shared/door.ts";
+import { askDoor, deliver, DOOR_FIX, harmless, leadsHere, SLUG } from "./shared/door.ts";
 import { writeEvidence } from "./shared/evidence.ts";
 import { readHealth } from "./shared/health.ts";
 import { parseJson, request } from "./shared/http.ts";
@@ -95,7 +95,7 @@ async function smoke(options: Options, context: Context): Promise<Finished> {
         : { state: "fail", message: DOOR_FIX[state].message, next: DOOR_FIX[state].next };
     });
     await steps.run("chatwoot", "Chatwoot answers", async () => {
-      const told = await askChatwoot(source, { accountId: accountId ?? "", door }, context);
+      const told = await askChatwoot(source, { accountId: accountId ?? "" }, context);
       version = told.version;
       secrets = told.secret === null ? [] : [told.secret];
       return { message: `version ${told.version}, with a webhook that leads here` };
@@ -187,15 +187,12 @@ const notConnected = (accountId: string) =>
 
 async function askChatwoot(
   { base_url, token }: Source,
-  { accountId, door }: { accountId: string; door: string },
+  { accountId }: { accountId: string },
   context: Context,
 ): Promise<{ version: string; secret: string | null }> {
   if (base_url === null || token === null) throw notConnected(accountId);
   const server = await findServer(readBaseUrl(base_url), context);
   const webhooks = await createClient({ url: base_url, token, accountId }, context).webhooks();
-  const leadsHere = (text: string) =>
-    URL.canParse(text) &&
-    (new URL(text).origin + new URL(text).pathname === door || new URL(text).pathname.endsWith(`/${SLUG}`));
   const webhook = webhooks.find(({ url }) => leadsHere(url));
   if (webhook === undefined) {
     throw new Problem(EXIT.finding, "Chatwoot has no webhook that leads here.", `occ connect --account ${accountId}`);

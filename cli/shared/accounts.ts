@@ -14,8 +14,20 @@ export async function knownAccounts(database: Database): Promise<string[]> {
 
 /** The account that was asked for, or the only one there is. */
 export async function findAccount(asked: string | undefined, database: Database): Promise<string> {
-  if (asked !== undefined) return readAccountId(asked);
+  const accountId = asked === undefined ? null : readAccountId(asked);
   const known = await knownAccounts(database);
+  if (accountId !== null) {
+    const [{ is_known }] = await database.rows<{ is_known: boolean }>(
+      "select exists (select from inbox.deliveries where account_id = $1::bigint) as is_known",
+      [accountId],
+    );
+    if (is_known || known.includes(accountId)) return accountId;
+    throw new Problem(
+      EXIT.finding,
+      `Account ${accountId} is not known here${known.length === 0 ? "" : `, but ${known.slice(0, 20).join(", ")}`}.`,
+      `Check the number, or connect it: occ connect --account ${accountId}`,
+    );
+  }
   if (known.length === 1) return known[0];
   throw new Problem(
     EXIT.usage,

@@ -19,13 +19,14 @@ export interface ConnectionOptions {
 }
 
 export interface Connection {
+  /** Whether it runs on this machine. */
   isLocal: boolean;
   dbUrl: string;
   /** null where only the database was named. */
   apiUrl: string | null;
   secretKey: string | null;
   settings: Settings;
-  /** The local stack's own; null for a hosted project. */
+  /** Of npm start; null for any other. */
   stack: StackInfo | null;
 }
 
@@ -73,7 +74,10 @@ export async function findConnection(
         "Set OCC_SECRET_KEY: dashboard, Project Settings, API keys, sb_secret_….",
       );
     }
-    return { isLocal: false, dbUrl, apiUrl: readApiUrl(apiUrl), secretKey, settings, stack: null };
+    const origin = readApiUrl(apiUrl);
+    // Such as the stack of npx supabase start: its function reads the same file.
+    const isLocal = origin !== null && isLoopback(new URL(origin).hostname) && isLoopback(readDatabaseUrl(dbUrl).host);
+    return { isLocal, dbUrl, apiUrl: origin, secretKey, settings, stack: null };
   }
   return await findLocal(settings, context);
 }
@@ -88,6 +92,8 @@ function readLocalSettings(env: Record<string, string | undefined>): Settings {
     throw error;
   }
 }
+
+const isLoopback = (hostname: string) => /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(hostname);
 
 function readApiUrl(text: string | null): string | null {
   if (text === null) return null;

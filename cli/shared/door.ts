@@ -9,6 +9,10 @@ export const SLUG = "chatwoot-webhook";
 
 const Said = z.looseObject({ code: z.string().optional(), outcome: z.string().optional() });
 
+/** Whether a webhook's address leads to this function, by whatever name of the host; the account's id may follow. */
+export const leadsHere = (url: string): boolean =>
+  URL.canParse(url) && new RegExp(`/${SLUG}(/\\d+)?/?$`).test(new URL(url).pathname);
+
 export type DoorState = "open" | "absent" | "guarded" | "broken" | "strange";
 
 /** What to do where the function is not as it should be. */

@@ -68,6 +68,8 @@ const STDIN_LIMIT = 16 * 1024 * 1024;
 export async function readInput({ outside }: Context): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
+  const stop = () => void outside.stdin.destroy(new Interrupted());
+  outside.signal.addEventListener("abort", stop, { once: true });
   for await (const part of outside.stdin) {
     const bytes = typeof part === "string" ? new TextEncoder().encode(part) : part as Uint8Array;
     size += bytes.length;
@@ -76,6 +78,7 @@ export async function readInput({ outside }: Context): Promise<Uint8Array> {
     }
     parts.push(bytes);
   }
+  outside.signal.removeEventListener("abort", stop);
   const all = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {

@@ -441,6 +441,65 @@ describe("other versions of Chatwoot", () => {
   });
 });
 
+describe("the project's API", () => {
+  const FAULTS = [
+    { name: "nothing that listens", api: () => `http://127.0.0.1:${closed}`, says: /Nothing listens/ },
+    {
+      name: "a name that does not exist",
+      api: () => "https://api.invalid",
+      says: /does not exist|could not be looked up/,
+    },
+    { name: "a certificate nobody trusts", api: () => at.selfSigned, says: /TLS certificate/ },
+    { name: "no TLS", api: () => at.api.replace("http:", "https:"), says: /speaks no TLS/ },
+    { name: "no answer", api: () => `http://127.0.0.1:${at.silent}`, says: /did not answer within/ },
+    { name: "a web page", api: () => at.html, says: /not deployed|is not this project's|is no Data API/ },
+  ];
+  const table = FAULTS.flatMap((fault) => ["doctor", "smoke"].map((command) => ({ ...fault, command })));
+
+  test.each(table)("$command with $name", async ({ command, api, says }) => {
+    await client.query("select ops.set_setting(1, 'sync_private_hosts', 'true')");
+    await client.query("select api.set_rest_source(1, $1)", [chatwoot.url]);
+    const evidence = join(folder, "evidence");
+
+    const { exit, json } = await occ(
+      [command, "--account", "1", "--json", ...(command === "smoke" ? ["--evidence", evidence] : [])],
+      { env: environment({ OCC_API_URL: api() }), timeoutMilliseconds: 250 },
+    );
+
+    const { lines, steps } = json() as Record<string, { name: string; state: string; message: string; next: string }[]>;
+    const step = (lines ?? steps).find(({ name }) => name === "function");
+    expect([exit, step]).toEqual([
+      1,
+      expect.objectContaining({
+        state: "fail",
+        message: expect.stringMatching(says),
+        next: expect.stringMatching(/\w/),
+      }),
+    ]);
+    await rm(evidence, { recursive: true, force: true });
+  });
+});
+
+test.each([["doctor"], ["smoke", "--evidence", "evidence"], ["replay"], ["verify-sync"], ["sync", "backfill"]])(
+  "%s %s of an account that is not here",
+  async (...args) => {
+    const words = args.filter((word) => word !== undefined);
+    const ran = await occ([...words, "--account", "77"], { env: environment(), calledFrom: folder });
+
+    expect([ran.exit, ran.all], ran.all).toEqual([
+      1,
+      expect.stringMatching(/→ .*occ connect --account 77/),
+    ]);
+    await rm(join(folder, "evidence"), { recursive: true, force: true });
+  },
+);
+
+test("a secret behind a mistyped option is not repeated", async () => {
+  const ran = await occ(["connect", "--tokn=CANARYtypedToken"], { env: environment() });
+
+  expectOneProblem(ran, { exit: 2, says: /Unknown option '--tokn'/ });
+});
+
 test("a trailing slash is the same address", async () => {
   const ran = await occ(["connect", "--chatwoot-url", `${chatwoot.url}/`, "--account", "1"], {
     env: environment({ OCC_CHATWOOT_TOKEN: AGENT_TOKEN }),

@@ -161,7 +161,7 @@ test.each([["verify-sync"], ["sync", "backfill"]])("%s %s of another account's n
 
   expect([ran.exit, ran.error], ran.all).toEqual([
     1,
-    expect.stringMatching(/no source for account 77[\s\S]*→ Connect it first/),
+    expect.stringMatching(/Account 77 is not known here[\s\S]*→ Check the number, or connect it/),
   ]);
 });
 
