@@ -137,17 +137,20 @@ create function ops.outbox_backlog(account_id bigint, as_of timestamptz)
 returns table (waiting bigint, oldest_at timestamptz, dead bigint)
 -- The one place in which operations read what the room of actions keeps.
 language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_outbox text := to_regclass('actions.outbox')::text;
 begin
-  if to_regclass('actions.outbox') is null then
+  if v_outbox is null then
     return query select 0::bigint, null::timestamptz, 0::bigint;
     return;
   end if;
-  return query execute 'select
-      count(*) filter (where outbox.state in (''pending'', ''sending'') and outbox.next_attempt_at <= $2),
-      min(outbox.created_at) filter (where outbox.state in (''pending'', ''sending'') and outbox.next_attempt_at <= $2),
-      count(*) filter (where outbox.state = ''dead'' and outbox.settled_at > $2 - interval ''24 hours'')
-    from actions.outbox where outbox.account_id = $1
-      and (outbox.state in (''pending'', ''sending'') or outbox.settled_at > $2 - interval ''24 hours'')'
+  return query execute format($statement$
+    select count(*) filter (where outbox.state in ('pending', 'sending') and outbox.next_attempt_at <= $2),
+      min(outbox.created_at) filter (where outbox.state in ('pending', 'sending') and outbox.next_attempt_at <= $2),
+      count(*) filter (where outbox.state = 'dead')
+    from %s as outbox
+    where outbox.account_id = $1 and (outbox.state in ('pending', 'sending')
+      or (outbox.state = 'dead' and outbox.settled_at > $2 - interval '24 hours'))$statement$, v_outbox)
     using outbox_backlog.account_id, outbox_backlog.as_of;
 end
 $$;
@@ -480,20 +483,21 @@ comment on function ops.sample_project is
 create function ops.slowest_statement() returns text
 language plpgsql stable security invoker set search_path = '' as $$
 declare
+  v_view text := to_regclass('extensions.pg_stat_statements')::text;
   v_told text;
 begin
-  if to_regclass('extensions.pg_stat_statements') is null then
+  if v_view is null then
     return '';
   end if;
-  -- Only calls of our own functions: anything else might quote what a person typed.
-  execute $statement$
-    select format(' The slowest of our calls on average: %s (%s ms).',
-      substring(statements.query from '((?:access|audit|ops|inbox|sync|ledger|sla|actions|replies|analytics|api)\.[a-z_]+)'),
-      round(statements.mean_exec_time::numeric))
-    from extensions.pg_stat_statements as statements
-    where statements.query ~ '\m(access|audit|ops|inbox|sync|ledger|sla|actions|replies|analytics|api)\.[a-z_]+' and statements.calls >= 3
-    order by statements.mean_exec_time desc limit 1$statement$ into v_told;
-  return coalesce(v_told, '');
+  -- Only the names of our own functions: anything else might quote what a person typed.
+  execute format($statement$
+    select named.name || ' (' || round(statements.mean_exec_time::numeric) || ' ms)'
+    from %s as statements
+    cross join lateral (select substring(statements.query
+      from '\m((?:access|audit|ops|inbox|sync|ledger|sla|actions|replies|analytics|api)\.[a-z_]+)') as name) as named
+    where named.name is not null and statements.calls >= 3
+    order by statements.mean_exec_time desc limit 1$statement$, v_view) into v_told;
+  return coalesce(' The slowest of our calls on average: ' || v_told || '.', '');
 exception when others then
   -- Not every installation lets its owner read it.
   return '';

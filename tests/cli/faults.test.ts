@@ -494,6 +494,35 @@ test.each([["doctor"], ["smoke", "--evidence", "evidence"], ["replay"], ["verify
   },
 );
 
+describe("a token that is typed in", () => {
+  const connect = ["connect", "--account", "1", "--chatwoot-url"];
+
+  test("is taken, and not shown", async () => {
+    const ran = await occ([...connect, chatwoot.url], { env: environment(), typed: `${WRONG_TOKEN}X\x7f\r` });
+
+    expect(ran.all).toContain("The access token (not shown): \n");
+    expectOneProblem(ran, { exit: 4, says: /does not know this access token/ });
+  });
+
+  test("is not waited for after Ctrl-C", async () => {
+    const ran = await occ([...connect, chatwoot.url], { env: environment(), typed: "abc\x03" });
+
+    expect([ran.exit, ran.error], ran.all).toEqual([130, expect.stringContaining("Stopped by Ctrl-C")]);
+  });
+});
+
+test("Ctrl-C ends waiting for standard input", async () => {
+  const keyboard = new AbortController();
+  setTimeout(() => keyboard.abort(), 50);
+
+  const ran = await occ(["webhook", "sign", "--secret-stdin", "--file", "/dev/null"], {
+    signal: keyboard.signal,
+    typed: "",
+  });
+
+  expect([ran.exit, ran.error], ran.all).toEqual([130, expect.stringContaining("Stopped by Ctrl-C")]);
+});
+
 test("a secret behind a mistyped option is not repeated", async () => {
   const ran = await occ(["connect", "--tokn=CANARYtypedToken"], { env: environment() });
 

@@ -1,5 +1,5 @@
 // Runs command lines as the process does, in this process: the same program, with an environment of its own.
-import { Readable, Writable } from "node:stream";
+import { PassThrough, Readable, Writable } from "node:stream";
 import { run } from "../../cli/program.ts";
 
 export interface Ran {
@@ -20,6 +20,8 @@ export interface Running {
   now?: Date;
   calledFrom?: string;
   timeoutMilliseconds?: number;
+  /** What a person types at a terminal, where standard input is one. */
+  typed?: string;
   /** Told of each piece of output as it comes. */
   onOutput?: (text: string) => void;
 }
@@ -34,12 +36,20 @@ export async function occ(args: string[], running: Running = {}): Promise<Ran> {
     printed.push(text);
     running.onOutput?.(text);
   };
+  const terminal = new PassThrough();
+  if (running.typed !== undefined) terminal.write(running.typed);
   const exit = await run(args, {
     env: running.env ?? {},
-    stdin: Object.assign(Readable.from(running.input === undefined ? [] : [Buffer.from(running.input)]), {
-      isTTY: false,
+    stdin: running.typed === undefined
+      ? Object.assign(Readable.from(running.input === undefined ? [] : [Buffer.from(running.input)]), { isTTY: false })
+      : Object.assign(terminal, { isTTY: true }),
+    prompt: new Writable({
+      write: (chunk, _encoding, done) => {
+        take(String(chunk));
+        error += String(chunk);
+        done();
+      },
     }),
-    prompt: new Writable({ write: (_chunk, _encoding, done) => done() }),
     calledFrom: running.calledFrom ?? process.cwd(),
     signal: running.signal ?? new AbortController().signal,
     now: () => running.now ?? new Date(),

@@ -1,6 +1,7 @@
 // The checks themselves: what each finds in what it reads, how it says so, and what is kept of it.
 import { describe, expect, test } from "vitest";
 import { member, type Sql, useDatabase } from "../support/database.ts";
+import { converse, count, makeDay } from "./live-status.support.ts";
 import { addArrivals, HOLIDAY, later, learn, makeAccount, ZONE } from "./alerts.support.ts";
 
 const database = useDatabase();
@@ -14,7 +15,7 @@ interface Found {
   message: string;
   hint: string | null;
 }
-const checks = async (sql: Sql, at = NOW): Promise<Record<string, Found>> => {
+const checks = async (sql: Sql, at: string = NOW): Promise<Record<string, Found>> => {
   const rows = await sql.rows<Found>("select * from ops.sample_database(1, $1)", [at]);
   return Object.fromEntries(rows.map((row) => [row.subject ? `${row.name}/${row.subject}` : row.name, row]));
 };
@@ -112,6 +113,49 @@ describe("an account's checks", () => {
       expect(await waiting(20)).toMatchObject({ state: "fail", value: 2 });
       await sql.rows("update ops.normal_hours set samples = '{40,50,60,44}' where account_id = 1");
       expect(await waiting(80)).toMatchObject({ state: "warn", message: expect.stringMatching(/up to 52/) });
+    }));
+
+  test("first replies: half of those who wrote, the waiting included, waited so long; below five there is nothing to judge by", () =>
+    database.rolledBack(async (sql) => {
+      await makeDay(sql);
+      const first = async () => {
+        await count(sql);
+        return (await checks(sql, await sql.value<string>("select now()::text"))).first_response;
+      };
+      for (const [index, minutes] of [5, 20, 40, 45].entries()) {
+        await converse(sql, index + 1, {}, [[minutes + 10, "customer"], [10, "us"]]);
+      }
+      expect(await first()).toMatchObject({ state: "ok", value: 0 });
+      // Still without a reply after fifty minutes.
+      await converse(sql, 5, { waiting_since: "now() - interval '50 minutes'" }, [[50, "customer"]]);
+      expect(await first()).toMatchObject({
+        state: "fail",
+        value: 2400,
+        message: expect.stringMatching(/^Half of the 5 customers .* 40 minutes/),
+      });
+      // Replied to long ago: not of this hour.
+      await converse(sql, 6, {}, [[200, "customer"], [90, "us"]]);
+      expect(await first()).toMatchObject({ value: 2400 });
+    }));
+
+  test("promises broken within the hour, as the clocks have it; and who waits", () =>
+    database.rolledBack(async (sql) => {
+      await makeDay(sql);
+      await sql.rows("select sla.add_default_policy(1, timestamptz '2020-01-01')");
+      for (let display = 1; display <= 5; display++) {
+        await converse(sql, display, { waiting_since: "now() - interval '30 minutes'" }, [[30, "customer"]]);
+      }
+      await converse(sql, 6, {}, [[10, "customer"], [5, "us"]]);
+      await converse(sql, 7, {}, [[300, "customer"], [200, "us"]]);
+      await count(sql);
+
+      const found = await checks(sql, await sql.value<string>("select now()::text"));
+
+      expect(found.breaches).toMatchObject({ state: "fail", value: 5, hint: expect.stringMatching(/sla_board/) });
+      expect(found.queue).toMatchObject({
+        value: 5,
+        message: "5 customers wait for a reply, the first of them for 30 minutes.",
+      });
     }));
 
   test("a decision log that was tampered with is found, portion by portion, and stays found until it is whole", () =>
