@@ -8,7 +8,7 @@ import { readKeys } from "../../local/keys.ts";
 import { readSettings, type Settings, UserError } from "../../local/settings.ts";
 import { describeStack, type StackInfo } from "../../local/stack.ts";
 import { isPrivateHost } from "../../local/private-host.ts";
-import { readDatabaseUrl } from "./database-url.ts";
+import { readDatabaseUrl, routeOf } from "./database-url.ts";
 import { type Context, pathOf } from "./outside.ts";
 import { codeOf, EXIT, Interrupted, messageOf, Problem } from "./problem.ts";
 
@@ -211,7 +211,6 @@ export async function withDatabase<Value>(
     database: address.database,
     application_name: "occ",
     connectionTimeoutMillis: context.outside.timeoutMilliseconds,
-    statement_timeout: statementSeconds * 1000,
     // As libpq's sslmode=require: encrypted, and the certificate checked only where that is asked for.
     ssl: isPlain ? false : { rejectUnauthorized: mode === "verify-ca" || mode === "verify-full" },
   });
@@ -221,6 +220,10 @@ export async function withDatabase<Value>(
   signal.addEventListener("abort", end, { once: true });
   try {
     await client.connect();
+    // Not as the connection begins, which poolers refuse; nor where the next statement may be another session's.
+    if (routeOf(address) !== "transaction pooler") {
+      await client.query("select set_config('statement_timeout', $1, false)", [`${statementSeconds}s`]);
+    }
     return await work({
       rows: async (text, values = []) => (await client.query(text, values)).rows,
     });
