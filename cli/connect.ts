@@ -152,6 +152,7 @@ async function connect(options: Options, context: Context): Promise<Finished> {
     changes.source ? `The sync now reads ${url}.` : `The sync reads ${url} already.`,
     changes.source ? "changed" : "unchanged",
   );
+  if (changes.resumed) tell("resumed", "The sync had stopped, and goes on.", "changed");
   const note = privateNote(server, webhookUrl);
   if (note !== null) tell("private_address", note, "note");
 
@@ -322,7 +323,7 @@ function unsigned(server: Server): Problem {
 async function keepInDatabase(
   database: Database,
   { accountId, url, token, mayAllow }: { accountId: string; url: string; token: string; mayAllow: boolean },
-): Promise<{ token: boolean; source: boolean }> {
+): Promise<{ token: boolean; source: boolean; resumed: boolean }> {
   await database.rows("begin");
   if (mayAllow) await database.rows("select ops.set_setting($1::bigint, 'sync_private_hosts', 'true')", [accountId]);
   const [before] = await database.rows<{ base_url: string | null }>(
@@ -339,8 +340,14 @@ async function keepInDatabase(
     [accountId, token],
   );
   if (!is_known) await database.rows("select api.set_sync_token($1::bigint, $2)", [accountId, token]);
+  // Whoever connects anew has mended what it stopped for; a person's pause stays.
+  const [{ is_stopped }] = await database.rows<{ is_stopped: boolean }>(
+    "select state = 'stopped' as is_stopped from sync.sources where account_id = $1::bigint and door = 'rest'",
+    [accountId],
+  );
+  if (is_stopped) await database.rows("select api.resume_sync($1::bigint, 'rest')", [accountId]);
   await database.rows("commit");
-  return { token: !is_known, source: before.base_url !== after.base_url };
+  return { token: !is_known, source: before.base_url !== after.base_url, resumed: is_stopped };
 }
 
 /** What to do where Chatwoot will refuse to call the webhook's address; null where it will not. */
@@ -371,7 +378,7 @@ async function proveDelivery(
   let delivered = await send();
   // A hosted project hands new secrets over within seconds.
   for (let tries = 0; delivered.status !== 200 && isSecretNew && !connection.isLocal && tries < HOSTED_TRIES; tries++) {
-    output(context, `Waiting until the function has its new secret … (${delivered.status})`);
+    context.output.progress(`Waiting until the function has its new secret … (${delivered.status})`);
     await pause(2_000, context);
     delivered = await send();
   }
@@ -412,5 +419,3 @@ async function proveDelivery(
     `A signed test delivery was accepted in ${Math.round(delivered.milliseconds)} ms, and its row is there.`,
   );
 }
-
-const output = (context: Context, text: string) => context.output.progress(text);

@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { parseEnv } from "node:util";
 import type { Command } from "commander";
+import { readSettings as readWebhookSettings } from "../supabase/functions/chatwoot-webhook/settings.ts";
 import type { Finish } from "./program.ts";
 import { knownAccounts } from "./shared/accounts.ts";
 import { compare, type Difference, migrationFinder, readCatalogue, readExpected } from "./shared/catalogue.ts";
@@ -14,13 +16,14 @@ import {
   findConnection,
   functionsUrl,
   knownWebhookSecrets,
+  secretsFile,
   withDatabase,
 } from "./shared/connection.ts";
 import { askDoor, DOOR_FIX, leadsHere, SLUG } from "./shared/door.ts";
 import { parseJson, request } from "./shared/http.ts";
 import { readAccountId, withAccount, withConnection } from "./shared/options.ts";
 import type { Context, Finished } from "./shared/outside.ts";
-import { EXIT, Problem } from "./shared/problem.ts";
+import { EXIT, messageOf, Problem } from "./shared/problem.ts";
 import { createSteps, type Found, type Steps } from "./shared/steps.ts";
 
 interface Options {
@@ -298,6 +301,7 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
     }
     return { message: "api and analytics are exposed, and the secret key is taken" };
   });
+  if (connection.isLocal) await steps.run("secrets", "Function secrets", () => checkSecrets(connection, context));
   await steps.run("function", "Webhook function", async () => {
     const state = await askDoor(`${functionsUrl(connection)}/${SLUG}`, context);
     return state === "open"
@@ -321,6 +325,27 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
       next: "npx supabase functions deploy health --use-api",
     };
   });
+}
+
+// As the function reads them when it starts; what is wrong is told without their values.
+async function checkSecrets(connection: Connection, context: Context): Promise<Found> {
+  const file = secretsFile(connection, context);
+  const text = await readFile(file, "utf8").catch(() => null);
+  if (text === null) {
+    return connection.stack === null
+      ? { state: "fail", message: `${file} is not there`, next: "occ connect" }
+      : { message: "those of the demo account, which npm start brings" };
+  }
+  try {
+    const { signingSecrets, urlSecrets } = readWebhookSettings(parseEnv(text));
+    return { message: `${signingSecrets.length} that sign and ${urlSecrets.length} for URLs, in the right form` };
+  } catch (error) {
+    return {
+      state: "fail",
+      message: messageOf(error),
+      next: `Correct it in ${file} (.env.example shows the form), then restart the stack; or: occ connect`,
+    };
+  }
 }
 
 interface Account {

@@ -1,5 +1,5 @@
 // The whole stack with a Chatwoot beside it: connected, proven, examined; then one thing broken at a time.
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -76,7 +76,9 @@ interface Line {
 async function red(command: "doctor" | "smoke"): Promise<Line[]> {
   const { json } = await here([command, "--json", ...(command === "smoke" ? ["--evidence", "evidence"] : [])]);
   const told = json() as { lines?: Line[]; steps?: Line[] };
-  return (told.lines ?? told.steps ?? []).filter(({ state }) => state === "fail");
+  // A minute that turns while something is broken leaves its mark in what cron saw, and that is not looked at here.
+  const seenByCron = command === "doctor" ? ["cron"] : ["jobs", "health"];
+  return (told.lines ?? told.steps ?? []).filter(({ name, state }) => state === "fail" && !seenByCron.includes(name));
 }
 
 test("Ctrl-C in the middle of connecting leaves whole steps, and the next run does the others", async () => {
@@ -102,6 +104,23 @@ test("connects, and repeating it changes nothing", async () => {
 
   expect(again.json()).toMatchObject({ ok: true, changed: 0, account_id: "1", chatwoot_version: "4.16.2" });
   expect(await readdir(folder)).toEqual([]);
+});
+
+test("a sync that had stopped goes on once connected again, and one that a person paused stays so", async () => {
+  await client.query("update sync.sources set state = 'stopped' where true");
+
+  const resumed = await here(["connect"]);
+
+  expect(resumed.out).toContain("+ The sync had stopped, and goes on.");
+  await asPostgres("select api.pause_sync(1, 'rest')");
+  expect((await here(["connect", "--json"])).json()).toMatchObject({ changed: 0 });
+  expect((await here(["smoke", "--json", "--evidence", "paused"])).json()).toMatchObject({
+    steps: expect.arrayContaining([
+      expect.objectContaining({ name: "sync", state: "fail", next: "select api.resume_sync(1, 'rest');" }),
+    ]),
+  });
+  await asPostgres("select api.resume_sync(1, 'rest')");
+  await rm(join(folder, "paused"), { recursive: true });
 });
 
 test("reads the history with sync backfill, and proves it with verify-sync", async () => {
@@ -219,6 +238,21 @@ test("a webhook signed with another secret is one red line, with what to do", as
   expect((await here(["connect"])).exit).toBe(0);
 });
 
+test("secrets that the function could not read are one red line, without their values", async () => {
+  const file = join(folder, "functions.env");
+  const before = await readFile(file, "utf8");
+  await writeFile(file, `CHATWOOT_WEBHOOK_SECRETS='{"1": "CANARYnoListOfSecrets"}'\n`);
+
+  const lines = await red("doctor");
+
+  expect(lines.map(({ name, message }) => [name, message])).toContainEqual([
+    "secrets",
+    expect.stringContaining("CHATWOOT_WEBHOOK_SECRETS is malformed: each account id has an array of secrets"),
+  ]);
+  expect((await here(["connect"])).error).toMatch(/is malformed\.\n→ Write/);
+  await writeFile(file, before);
+});
+
 test("a Chatwoot that stopped is red where it is asked, and nowhere else", async () => {
   await chatwoot.stop();
   try {
@@ -243,13 +277,35 @@ test("no secret was printed, logged or kept in evidence", async () => {
     info.secret_key,
     info.demo.webhook_secret,
     info.demo.access_token,
-    "CANARYsecretOfAnotherOne",
+    "CANARY",
   ];
   const files = await readdir(join(folder, "evidence"));
   const written = await Promise.all(files.map((file) => readFile(join(folder, "evidence", file), "utf8")));
   const everything = [...printed, ...logged, ...written].join("\n");
   for (const canary of canaries) expect(everything.includes(canary)).toBe(false);
+  expect(await tablesThatHold(canaries)).toEqual([]);
 });
+
+/** The tables of the project's database, Vault's and cron's too, in which one of them stands in clear. */
+async function tablesThatHold(texts: string[]): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `select format('%I.%I', schemas.nspname, tables.relname) as name
+    from pg_class as tables join pg_namespace as schemas on schemas.oid = tables.relnamespace
+    where tables.relkind = 'r' and schemas.nspname not in ('pg_catalog', 'information_schema')`,
+  );
+  expect(rows.length).toBeGreaterThan(60);
+  const found: string[] = [];
+  for (const { name } of rows) {
+    const held = await client.query(
+      `select from ${name} as kept where exists (
+        select from unnest($1::text[]) as texts (text) where strpos(kept::text, texts.text) > 0
+          or strpos(kept::text, encode(convert_to(texts.text, 'UTF8'), 'hex')) > 0) limit 1`,
+      [texts],
+    );
+    if (held.rowCount !== 0) found.push(name);
+  }
+  return found;
+}
 
 async function asPostgres(statement: string): Promise<void> {
   const owner = new Client({ connectionString: stack().postgres.url });
