@@ -107,6 +107,7 @@ create unique index service_intervals_open_key on ops.service_intervals (account
 create table ops.health_accounts (
   account_id bigint not null,
   began_at timestamptz not null,
+  time_zone text not null default 'UTC',
   noted_until timestamptz,
   learned_until timestamptz,
   audit_entry bigint not null default 0,
@@ -119,6 +120,7 @@ create table ops.health_accounts (
 comment on table ops.health_accounts is 'How far the watching of each account is.';
 comment on column ops.health_accounts.account_id is 'Chatwoot''s account id; 0 for the whole project.';
 comment on column ops.health_accounts.began_at is 'When the watching began, or began anew after a back-fill (UTC).';
+comment on column ops.health_accounts.time_zone is 'The zone whose hours of the week were learnt.';
 comment on column ops.health_accounts.noted_until is 'Arrivals have been noted up to here (UTC); null before the first time.';
 comment on column ops.health_accounts.learned_until is 'What is normal has been learnt up to this full hour (UTC); null before the first time.';
 comment on column ops.health_accounts.audit_entry is 'The decision log has been checked up to this entry; 0 at the beginning of a round.';

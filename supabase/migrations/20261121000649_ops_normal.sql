@@ -58,21 +58,23 @@ create function ops.note_arrivals(account_id bigint, as_of timestamptz default n
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_account ops.health_accounts;
+  v_zone text := ops.setting(note_arrivals.account_id, 'reporting_time_zone') #>> '{}';
   v_since timestamptz;
   v_until timestamptz;
 begin
-  insert into ops.health_accounts (account_id, began_at) values (note_arrivals.account_id, note_arrivals.as_of)
+  insert into ops.health_accounts (account_id, began_at, time_zone)
+  values (note_arrivals.account_id, note_arrivals.as_of, v_zone)
   on conflict on constraint health_accounts_pkey do nothing;
   select * into v_account from ops.health_accounts as accounts
   where accounts.account_id = note_arrivals.account_id for no key update;
-  -- A history that was read in one go since then was not there to be learnt from.
-  if exists (select from sync.sources where sources.account_id = note_arrivals.account_id
-    and sources.backfill_finished_at between v_account.began_at and note_arrivals.as_of)
+  -- A history that was read in one go since then was not there to be learnt from; and of another zone the hours are others.
+  if v_account.time_zone <> v_zone or exists (select from sync.sources
+    where sources.account_id = note_arrivals.account_id
+      and sources.backfill_finished_at between v_account.began_at and note_arrivals.as_of)
   then
-    delete from ops.normal_hours as existing
-    where existing.account_id = note_arrivals.account_id and existing.subject like 'inbox:%';
-    update ops.health_accounts as existing set began_at = note_arrivals.as_of + interval '1 second', noted_until = null,
-      learned_until = null
+    delete from ops.normal_hours as existing where existing.account_id = note_arrivals.account_id;
+    update ops.health_accounts as existing set began_at = note_arrivals.as_of + interval '1 second', time_zone = v_zone,
+      noted_until = null, learned_until = null
     where existing.account_id = note_arrivals.account_id;
     v_account.noted_until := null;
   end if;

@@ -156,7 +156,9 @@ begin
       select * into v_state from ops.alert_states as states
       where states.account_id = evaluate_alerts.account_id and states.kind = v_rule.kind and states.subject = v_subject;
       if not found then
-        v_state := row(evaluate_alerts.account_id, v_rule.kind, v_subject, 'fine', '-infinity', '-infinity', null, false)::ops.alert_states;
+        -- What was long before anybody thought of this alert is no news.
+        v_state := row(evaluate_alerts.account_id, v_rule.kind, v_subject, 'fine', '-infinity',
+          evaluate_alerts.as_of - interval '25 hours', null, false)::ops.alert_states;
       end if;
       for v_sample in
         select history.checked_at as at, history.value from ops.health_history as history
@@ -275,29 +277,30 @@ declare
 begin
   for v_state in
     select states.* from ops.alert_states as states
-    where states.account_id = end_orphans.account_id and not exists (
+    where states.account_id = end_orphans.account_id and states.alert_id is not null and not exists (
       select from ops.rules_of(end_orphans.account_id) as rules
       join ops.health_checks as checks on checks.account_id in (0, end_orphans.account_id) and checks.name = rules.check_name
         and coalesce(nullif(checks.subject, ''), checks.name) = states.subject
-      where rules.kind = states.kind)
+      where rules.kind = states.kind and checks.checked_at > end_orphans.as_of - interval '1 hour')
   loop
-    if v_state.alert_id is not null then
-      update ops.alerts as existing set resolved_at = coalesce(existing.resolved_at, end_orphans.as_of)
-      where existing.account_id = v_state.account_id and existing.alert_id = v_state.alert_id
-      returning existing.* into v_alert;
-      select * into v_rule from ops.rules_of(v_state.account_id) as rules where rules.kind = v_state.kind;
-      if v_state.is_told and v_rule.kind is not null then
-        perform ops.tell_alert(v_rule, v_alert, 'cleared', end_orphans.as_of);
-      end if;
-      v_count := v_count + 1;
+    update ops.alerts as existing set resolved_at = coalesce(existing.resolved_at, end_orphans.as_of)
+    where existing.account_id = v_state.account_id and existing.alert_id = v_state.alert_id
+    returning existing.* into v_alert;
+    select * into v_rule from ops.rules_of(v_state.account_id) as rules where rules.kind = v_state.kind;
+    if v_state.is_told and v_rule.kind is not null then
+      perform ops.tell_alert(v_rule, v_alert, 'cleared', end_orphans.as_of);
     end if;
-    delete from ops.alert_states as existing
+    update ops.alert_states as existing set phase = 'fine', phase_since = end_orphans.as_of, alert_id = null, is_told = false,
+      evaluated_until = greatest(existing.evaluated_until, end_orphans.as_of)
     where existing.account_id = v_state.account_id and existing.kind = v_state.kind and existing.subject = v_state.subject;
+    v_count := v_count + 1;
   end loop;
+  delete from ops.alert_states as old where old.account_id = end_orphans.account_id and old.alert_id is null
+    and old.evaluated_until < end_orphans.as_of - interval '30 days';
   return v_count;
 end
 $$;
-comment on function ops.end_orphans is 'Ends alerts about what is checked no more, such as a job or an inbox that was removed; returns how many.';
+comment on function ops.end_orphans is 'Ends alerts about what was not checked for an hour while other things were, such as a job or an inbox that was removed; returns how many.';
 
 -- What people do. Definer, since nobody but these functions writes here.
 

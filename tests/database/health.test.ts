@@ -207,7 +207,7 @@ describe("the project's checks", () => {
     ["one that failed three times in a row", "ooxxx", 5, {
       state: "fail",
       value: 3,
-      message: /failed 3 times in a row, last: ERROR: it broke/,
+      message: /^The job sla-sweep has failed 3 times in a row\.$/,
     }],
     ["one that failed and was well again", "xxxxo", 5, { state: "ok", value: 0 }],
     ["one that has not run for ten minutes", "ooooo", 15, {
@@ -222,6 +222,18 @@ describe("the project's checks", () => {
       expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({
         ...{ state, value, message: expect.stringMatching(message) },
       });
+    }));
+
+  test("one that could not run while everything stood still is not to blame", () =>
+    database.rolledBack(async (sql) => {
+      await run(sql, "sync-purge-verifications", "o", 10 * 1440);
+      expect((await project(sql))["cron_alive/sync-purge-verifications"]).toMatchObject({ state: "fail", value: 8 });
+      await sql.rows(
+        `insert into ops.service_intervals (account_id, service, state, started_at, ended_at, reason)
+        values (0, 'checks', 'unmeasured', $1::timestamptz - interval '9 days', $1, 'Paused')`,
+        [NOW],
+      );
+      expect((await project(sql))["cron_alive/sync-purge-verifications"]).toMatchObject({ state: "ok", value: 0 });
     }));
 
   test("one that is at work for longer than its interval is not missed", () =>
@@ -326,6 +338,31 @@ describe("what is normal", () => {
     30_000,
   );
 });
+
+test(
+  "in another time zone, or after a back-fill, what is normal is learnt anew from what is there, each week once",
+  () =>
+    database.rolledBack(async (sql) => {
+      await makeAccount(sql);
+      await addArrivals(sql, "2026-09-10T00:00:00Z", "2026-10-10T00:00:00Z", 0.3);
+      await learn(sql, "2026-10-10T00:00:00Z");
+      const sample = (hour: number) =>
+        sql.rows("select samples from ops.normal_hours where subject = 'webhook' and hour_of_week = $1", [hour]);
+      const before = await sample(34);
+
+      // Tokyo is seven hours ahead of Berlin in summer.
+      await sql.rows(`select ops.set_setting(1, 'reporting_time_zone', '"Asia/Tokyo"')`);
+      await learn(sql, "2026-10-10T00:01:00Z");
+      expect(await sample(34 + 7)).toEqual(before);
+
+      await sql.rows(`insert into sync.sources (account_id, door, base_url, backfill_finished_at)
+      values (1, 'rest', 'https://chat.example.com', '2026-10-10T00:01:30Z')`);
+      await learn(sql, "2026-10-10T00:02:00Z");
+      await learn(sql, "2026-10-10T00:03:00Z");
+      expect(await sample(34 + 7)).toEqual(before);
+    }),
+  30_000,
+);
 
 describe("what is kept", () => {
   const record = (sql: Sql, values: (number | null)[], state = "ok") =>

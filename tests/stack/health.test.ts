@@ -98,7 +98,7 @@ test("a job that fails three times in a row is an alert, told of and over once i
   const [alert] = await until((found) => found.length > 0);
   expect(alert).toMatchObject({
     resolved_at: null,
-    message: expect.stringMatching(/ops-fail has failed \d+ times in a row, last: .*division by zero/),
+    message: expect.stringMatching(/ops-fail has failed \d+ times in a row/),
   });
 
   await rows("select cron.schedule('ops-fail', '1 seconds', 'select 1')");
