@@ -15,10 +15,13 @@ const PATTERNS: [RegExp, string][] = [
   [/([?&]secret=)[^\s&"']+/gi, `$1${HIDDEN}`],
 ];
 
+// What steers a terminal or turns text around: names and errors come from servers of others.
+const STEERING = /[^\P{Cc}\n\t]|[\u202A-\u202E\u2066-\u2069]/gu;
+
 export interface Redactor {
   /** Remembers a secret, in the forms in which it may turn up. */
   hide(secret: string | null | undefined): void;
-  /** The text without secrets. */
+  /** The text without secrets, and without characters that do something to a terminal. */
   clean(text: string): string;
 }
 
@@ -32,7 +35,7 @@ export function createRedactor(): Redactor {
       for (const form of [secret, quoted, encodeURIComponent(secret), base64]) forms.add(form);
     },
     clean(text) {
-      let cleaned = text;
+      let cleaned = text.replace(STEERING, "\uFFFD");
       // The longest first: one secret may be a part of another.
       for (const form of [...forms].sort((one, other) => other.length - one.length)) {
         cleaned = cleaned.replaceAll(form, HIDDEN);

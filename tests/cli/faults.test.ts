@@ -523,6 +523,24 @@ test("Ctrl-C ends waiting for standard input", async () => {
   expect([ran.exit, ran.error], ran.all).toEqual([130, expect.stringContaining("Stopped by Ctrl-C")]);
 });
 
+test("what a server says cannot steer the terminal", async () => {
+  const answers: Record<string, unknown> = {
+    "/api": { version: "4.16.2" },
+    "/api/v1/profile": { id: 1, name: "\x1b[2JEve\u202e\x07\x9b31m", accounts: [{ id: 2, name: "\x1b]0;x\x07" }] },
+  };
+  const port = await listen(createServer((request, response) => {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(JSON.stringify(answers[request.url ?? ""] ?? {}));
+  }));
+
+  const ran = await occ(["connect", "--chatwoot-url", `http://127.0.0.1:${port}`, "--account", "1"], {
+    env: environment({ OCC_CHATWOOT_TOKEN: WRONG_TOKEN }),
+  });
+
+  expectOneProblem(ran, { exit: 4, says: /The token is .*Eve.*, who does not belong to account 1 but to 2/ });
+  expect(ran.all).not.toMatch(/[^\P{Cc}\n]|\u202e/u);
+});
+
 test("a secret behind a mistyped option is not repeated", async () => {
   const ran = await occ(["connect", "--tokn=CANARYtypedToken"], { env: environment() });
 
