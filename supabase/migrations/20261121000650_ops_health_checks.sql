@@ -403,7 +403,6 @@ declare
   v_growth double precision;
   v_oldest timestamptz;
   v_seconds double precision;
-  v_first timestamptz := (select runs.started_at from ops.job_runs as runs order by runs.run_id limit 1);
   -- While everything stood still no job is to blame, and a daily one has until tomorrow.
   v_gap_until timestamptz := (select max(intervals.ended_at) from ops.service_intervals as intervals
     where intervals.account_id = 0 and intervals.service = 'checks');
@@ -412,9 +411,13 @@ begin
     select told.jobname, told.last_success_at, told.failures,
       -- A job may take longer than its interval, as in a back-fill; then it is at work and none is missed.
       greatest(told.failures, case when told.is_at_work then 0 else floor(extract(epoch from sample_project.as_of
-        - greatest(coalesce(told.last_success_at, v_first), v_gap_until)) / told.seconds - 1)::integer end, 0) as missed
+        - greatest(told.last_success_at, v_gap_until)) / told.seconds - 1)::integer end, 0) as missed
     from (
-      select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds, goods.last_success_at,
+      select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds,
+        -- One that has never run to its end has had the time since it was first seen.
+        coalesce(goods.last_success_at, (select history.checked_at from ops.health_history as history
+          where history.account_id = 0 and history.name = 'cron_alive' and history.subject = jobs.jobname
+          order by history.checked_at limit 1), sample_project.as_of) as last_success_at,
         lasts.failures, exists (
           select from ops.job_runs as busy where busy.job = jobs.jobname and busy.state = 'running'
             and busy.started_at > sample_project.as_of - interval '15 minutes') as is_at_work
@@ -440,7 +443,7 @@ begin
       -- Without the error's own words, which may quote another account's data: every account sees this.
       case when v_row.failures > 0 then format('The job %s has failed %s times in a row.', v_row.jobname, v_row.failures)
         when v_row.missed >= 3 then format('The job %s has not run to its end for %s.', v_row.jobname,
-          ops.ago(coalesce(v_row.last_success_at, v_first), sample_project.as_of))
+          ops.ago(v_row.last_success_at, sample_project.as_of))
         else format('The job %s runs.', v_row.jobname) end,
       case when v_row.missed > 0 then format('Why: select message, * from ops.job_runs where job = %L order by run_id desc limit 5, with the secret key or as the owner; then run by hand what it calls.', v_row.jobname) end,
       sample_project.as_of)::ops.health_sample;

@@ -224,6 +224,17 @@ describe("the project's checks", () => {
       });
     }));
 
+  test("one that is new has had no time yet; one that has never run is missed from when it was first seen", () =>
+    database.rolledBack(async (sql) => {
+      await run(sql, "ledger-refresh", "o", 30 * 1440);
+      expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({ state: "ok", value: 0 });
+      await sql.rows(
+        "insert into ops.health_history values (0, 'cron_alive', 'sla-sweep', $1::timestamptz - interval '6 minutes', 'ok', 0)",
+        [NOW],
+      );
+      expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({ state: "fail", value: 5 });
+    }));
+
   test("one that could not run while everything stood still is not to blame", () =>
     database.rolledBack(async (sql) => {
       await run(sql, "sync-purge-verifications", "o", 10 * 1440);
