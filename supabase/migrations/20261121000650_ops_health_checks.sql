@@ -531,10 +531,13 @@ begin
     values (0, 'checks', 'unmeasured', v_last, note_gap.as_of,
       'Nothing was checked: cron or the database was stopped, or the job ops-check-health had been removed.')
     on conflict do nothing;
+    -- Whether it was down for all of the gap nobody knows: if it still is, that is a downtime of its own.
+    update ops.service_intervals as existing set ended_at = greatest(v_last, existing.started_at)
+    where existing.service = 'chatwoot' and existing.ended_at is null;
   end if;
 end
 $$;
-comment on function ops.note_gap is 'Notes that nobody looked since the last check, where that is over three minutes ago.';
+comment on function ops.note_gap is 'Notes that nobody looked since the last check, where that is over three minutes ago; downtimes that lasted end with that check.';
 
 create procedure ops.check_health(as_of timestamptz default null, budget interval default '20 seconds')
 -- No SET clause: a procedure that commits cannot have one. Every name is written out.

@@ -169,7 +169,7 @@ cross join lateral (
       select jsonb_agg(jsonb_build_object('kind', held.kind, 'agent_id', held.agent_id,
           'name', coalesce(agents.available_name, agents.name), 'open', held.open, 'waiting', held.waiting,
           'longest_wait_seconds', held.longest_wait, 'last_wrote_at', held.last_wrote_at,
-          'is_active', held.last_wrote_at is not null) order by held.waiting desc, held.open desc, held.kind, held.agent_id)
+          'is_active', held.last_wrote_at is not null) order by held.waiting desc, held.open desc, held.last_wrote_at desc nulls last, held.kind, held.agent_id)
       from (
         select people.kind, people.agent_id, coalesce(sum(people.open), 0) as open, coalesce(sum(people.waiting), 0) as waiting,
           max(people.longest_wait) as longest_wait, max(people.last_wrote_at) as last_wrote_at
@@ -180,9 +180,13 @@ cross join lateral (
           from grouped as parts
           union all
           select writers.kind, writers.agent_id, 0, 0, null, writers.last_wrote_at from writers
+          union all
+          -- Who holds nothing could take something.
+          select idle.kind, idle.agent_id, 0, 0, null, null from chatwoot.agents as idle
+          where idle.account_id = zones.account_id and idle.deleted_at is null
         ) as people
         group by people.kind, people.agent_id
-        order by 4 desc, 3 desc limit 200
+        order by 4 desc, 3 desc, max(people.last_wrote_at) desc nulls last limit 200
       ) as held
       left join chatwoot.agents on agents.account_id = zones.account_id and agents.kind = held.kind
         and agents.agent_id = held.agent_id
@@ -252,6 +256,6 @@ comment on column analytics.live_status.conversations is 'open, pending, snoozed
 comment on column analytics.live_status.sla_compliance is 'Share of today''s first responses in time, 0 to 1: by the account''s policies, or by 15 minutes of business hours where it has none; null for none yet.';
 comment on column analytics.live_status.sla is 'First responses in time and too late today, overdue now, and the newest 20 breaches of the last week (any clock) with who holds them.';
 comment on column analytics.live_status.channels is 'One object an inbox: load, longest wait, begun today, first responses, and whether customers write as usual.';
-comment on column analytics.live_status.agents is 'One object a person or bot, and one for what nobody holds: open load, customers who wait, longest wait, and when they last wrote within the hour.';
+comment on column analytics.live_status.agents is 'One object a person or bot (200 at most, the busiest first), and one for what nobody holds: open load, customers who wait, longest wait, and when they last wrote within the hour.';
 comment on column analytics.live_status.alerts is 'Alerts that last, worst first, at most 50.';
 grant select on analytics.live_status to authenticated, analyst, service_role;

@@ -416,12 +416,28 @@ describe("what is kept", () => {
           [at],
         );
       };
-      for (const minute of [0, 1, 3, 13, 14]) await look(later(NOW, minute));
+      const find = (minute: number) =>
+        sql.rows(
+          "select ops.record_checks(array[row(1, 'service', 'chatwoot', 'fail', 3, '', 'Down', null, $1::timestamptz)::ops.health_sample])",
+          [later(NOW, minute)],
+        );
+      for (const minute of [0, 1, 3]) await look(later(NOW, minute));
+      await find(2);
+      for (const minute of [13, 14]) await look(later(NOW, minute));
+      await find(14);
 
-      await sql.resultsEqual("select account_id, service, state, started_at, ended_at from ops.service_intervals", [{
-        ...{ account_id: "0", service: "checks", state: "unmeasured" },
-        ...{ started_at: new Date(later(NOW, 3)), ended_at: new Date(later(NOW, 13)) },
-      }]);
+      const interval = (account_id: string, service: string, state: string, from: number, until: number | null) => ({
+        ...{ account_id, service, state, started_at: new Date(later(NOW, from)) },
+        ended_at: until === null ? null : new Date(later(NOW, until)),
+      });
+      await sql.resultsEqual(
+        "select account_id, service, state, started_at, ended_at from ops.service_intervals order by started_at",
+        [
+          interval("1", "chatwoot", "down", 2, 3),
+          interval("0", "checks", "unmeasured", 3, 13),
+          interval("1", "chatwoot", "down", 14, null),
+        ],
+      );
     }));
 });
 

@@ -39,11 +39,15 @@ test("an account of which nothing is known yet has its row, and claims nothing",
     const status = await live(sql);
 
     expect(status).toMatchObject({
-      ...{ service_state: "unknown", uptime_30d: null, sla_compliance: null, agents: [], alerts: [] },
+      ...{ service_state: "unknown", uptime_30d: null, sla_compliance: null, alerts: [] },
       conversations: { open: 0, pending: 0, snoozed: 0, resolved_today: 0, waiting: 0, waiting_usual: null },
       response_times: { chatwoot_api: { n: 0, median_ms: null }, first_response: { n: 0, median_seconds: null } },
     });
     expect(status.channels).toHaveLength(2);
+    expect(status.agents.map(({ name, open, waiting, is_active }) => [name, open, waiting, is_active])).toEqual([
+      ["Robot", 0, 0, false],
+      ["Ada", 0, 0, false],
+    ]);
   }));
 
 test("a day: who waits where and for how long, what was answered in time and what was not, who holds what", () =>
