@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { Pool, types } from "pg";
 import { UserError } from "../settings.ts";
 import { type ChatwootEvent, type OnWrite, type Outcome } from "./engine.ts";
-import { createFaults, type Fault, type FaultDial } from "./faults.ts";
+import { createFaults, type Fault, type FaultDial, isAfterwards } from "./faults.ts";
 import type { Installation } from "./installation.ts";
 import { openMemory } from "./memory.ts";
 import { createRandom } from "./random.ts";
@@ -150,9 +150,14 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       asked.status = 429;
       return void response.writeHead(429, { "content-type": "text/plain" }).end("Retry later\n");
     }
-    if (await faults.spoil(request, response)) {
+    const fault = faults.next(request);
+    const spoil = async (kind: Fault) => {
+      await faults.answer(kind, response);
       asked.status = response.headersSent ? response.statusCode : null;
-      return;
+    };
+    if (fault !== null && !isAfterwards(fault)) {
+      request.resume();
+      return await spoil(fault);
     }
     const answer: Answer = await answerRequest({
       method: request.method ?? "GET",
@@ -165,6 +170,7 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       perform,
       newSecret: () => secrets.token(24),
     });
+    if (fault !== null) return await spoil(fault);
     asked.status = answer.status;
     response.writeHead(answer.status, { "content-type": "application/json; charset=utf-8" });
     response.end(answer.body === undefined ? "" : serialise(answer.body));
