@@ -4,6 +4,7 @@ import { UserError } from "../local/settings.ts";
 import { ingest } from "./ingest.ts";
 import { ledger } from "./ledger.ts";
 import { sla } from "./sla.ts";
+import { suggest } from "./suggest.ts";
 import { syncDatabase } from "./sync-database.ts";
 import { syncRest } from "./sync-rest.ts";
 
@@ -19,6 +20,7 @@ const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = 
   ingest,
   ledger,
   sla,
+  suggest,
   "sync-database": syncDatabase,
   "sync-rest": syncRest,
 };

@@ -9,7 +9,7 @@ import { withScratchPostgres } from "./scratch.ts";
 import { readSettings, UserError } from "./settings.ts";
 
 const { projectRoot } = readSettings(process.env);
-const ROOMS = "access,audit,ops,chatwoot,inbox,sync,ledger,sla,analytics,api";
+const ROOMS = "access,audit,ops,chatwoot,inbox,sync,ledger,sla,actions,replies,analytics,api";
 
 const CHECKS: Record<string, () => Promise<void>> = {
   "format": () => run(findDeno(projectRoot), ["fmt", "--check"]),
@@ -111,7 +111,16 @@ function readFindings(told: string): Finding[] {
 }
 
 // A procedure that commits may have no SET clause, or Postgres refuses the commit. These write every name out.
-const COMMITTING = ["sync.tick_rest", "sync.tick_database", "ledger.tick", "sla.tick", "ops.deliver_notifications"];
+const COMMITTING = [
+  "sync.tick_rest",
+  "sync.tick_database",
+  "ledger.tick",
+  "sla.tick",
+  "ops.deliver_notifications",
+  "actions.dispatch",
+  "replies.tick",
+  "replies.fetch_canned",
+];
 const isCommitting = ({ name, detail }: Finding) =>
   name === "function_search_path_mutable" && COMMITTING.some((procedure) => detail.includes(`\`${procedure}\``));
 
