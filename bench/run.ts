@@ -5,6 +5,7 @@ import { ingest } from "./ingest.ts";
 import { ledger } from "./ledger.ts";
 import { live } from "./live.ts";
 import { sla } from "./sla.ts";
+import { suggest } from "./suggest.ts";
 import { syncDatabase } from "./sync-database.ts";
 import { syncRest } from "./sync-rest.ts";
 
@@ -21,6 +22,7 @@ const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = 
   ledger,
   live,
   sla,
+  suggest,
   "sync-database": syncDatabase,
   "sync-rest": syncRest,
 };

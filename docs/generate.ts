@@ -9,8 +9,21 @@ import { withScratchPostgres } from "../local/scratch.ts";
 import { readSettings, UserError } from "../local/settings.ts";
 
 const EXPOSED = "api,analytics";
-// In the order in which the migrations make them, which is the order to read them in.
-const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "sla", "analytics", "api"];
+// In the order to read them in.
+const ROOMS = [
+  "access",
+  "audit",
+  "ops",
+  "chatwoot",
+  "inbox",
+  "sync",
+  "ledger",
+  "sla",
+  "actions",
+  "replies",
+  "analytics",
+  "api",
+];
 const ROLES = ["anon", "authenticated", "analyst", "service_role"];
 
 interface Relation {

@@ -9,7 +9,7 @@ import { withScratchPostgres } from "./scratch.ts";
 import { readSettings, UserError } from "./settings.ts";
 
 const { projectRoot } = readSettings(process.env);
-const ROOMS = "access,audit,ops,chatwoot,inbox,sync,ledger,sla,analytics,api";
+const ROOMS = "access,audit,ops,chatwoot,inbox,sync,ledger,sla,actions,replies,analytics,api";
 
 const CHECKS: Record<string, () => Promise<void>> = {
   "format": () => run(findDeno(projectRoot), ["fmt", "--check"]),
@@ -118,6 +118,9 @@ const COMMITTING = [
   "sla.tick",
   "ops.deliver_notifications",
   "ops.check_health",
+  "actions.dispatch",
+  "replies.tick",
+  "replies.fetch_canned",
 ];
 const isCommitting = ({ name, detail }: Finding) =>
   name === "function_search_path_mutable" && COMMITTING.some((procedure) => detail.includes(`\`${procedure}\``));

@@ -128,6 +128,8 @@ async function playFirstDay({ stack, chatwoot, client, say }: FirstDay): Promise
     secret: stack.info.demo.webhook_secret,
   });
   const date = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
+  // Nobody drafts a reply to what was answered yesterday.
+  await client.query("select ops.set_setting($1, 'draft_replies', 'false')", [DEMO.accountId]);
   // Since ever, so that the day before is measured by it as well.
   await client.query(
     "select api.save_sla_policy($1, $2, $3, $4, place => 100, valid_from => '-infinity')",
@@ -202,19 +204,29 @@ async function recover({ chatwoot, client, say }: FirstDay): Promise<void> {
 async function playLastMinutes(chatwoot: Chatwoot, client: Client): Promise<void> {
   const scenarios = (await loadScenarios(lastHourFolder)).filter(({ steps: [first] }) => first.at >= LAST_MINUTES);
   const { installation } = chatwoot;
+  const account = [DEMO.accountId];
+  // From here on a waiting customer gets a draft, and agents see it beside the conversation.
+  for (const name of ["draft_replies", "draft_notes"]) {
+    await client.query("select ops.set_setting($1, $2, 'true')", [...account, name]);
+  }
   // Without losses, so that there is no need to wait for the sync.
   chatwoot.turnWebhooks({ drop: 0, duplicate: 0 });
   await chatwoot.dispatch(playFrom(new Date(Date.now() - HOUR), { scenarios, installation }));
   await chatwoot.drain();
   chatwoot.turnWebhooks(LOSSES);
   // What cron does each minute: count what is known, find what came due, and tell of it.
-  const account = [DEMO.accountId];
   await repeat(client, {
     until:
       `select not exists (select from sla.clocks where attention_at < now() + interval '3 seconds' and account_id = $1)
       and not exists (select from sla.breaches where not is_announced and account_id = $1) as done`,
     values: account,
     acts: ["call ledger.tick()", "call sla.tick()"],
+  });
+  await repeat(client, {
+    until:
+      `select not exists (select from actions.outbox where account_id = $1 and state in ('pending', 'sending')) as done`,
+    values: account,
+    acts: ["call actions.dispatch(budget => '1 second')"],
   });
   await repeat(client, {
     until: "select pending = 0 as done from api.notification_endpoints where account_id = $1 and name = $2",

@@ -29,7 +29,7 @@ async function main(): Promise<void> {
     ...Object.fromEntries(Object.entries(info.demo).map(([key, value]) => [`demo.${key}`, value])),
   };
   for (const [name, value] of Object.entries(lines)) {
-    if (value !== undefined) console.log(`${name.padEnd(20)} ${value}`);
+    if (value !== undefined) console.log(`${name.padEnd(24)} ${value}`);
   }
 }
 

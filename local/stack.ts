@@ -30,6 +30,7 @@ export interface StackInfo {
   demo: {
     account_id: string;
     webhook_secret: string;
+    gold_replies_token: string;
     access_token: string;
     chatwoot_url: string;
     chatwoot_token?: string;
@@ -127,6 +128,7 @@ export async function describeStack(settings: Settings, keys: Keys): Promise<Sta
     demo: {
       account_id: DEMO.accountId,
       webhook_secret: keys.demoWebhookSecret,
+      gold_replies_token: keys.demoGoldRepliesToken,
       access_token: await new SignJWT({ role: "authenticated", aud: "authenticated" })
         .setProtectedHeader({ alg: "HS256", typ: "JWT" })
         .setSubject(DEMO.userId)
@@ -150,7 +152,7 @@ function functionEnvironment(info: StackInfo, keys: Keys): Record<string, string
   };
 }
 
-// The file that `npx supabase start` reads too. Without it the demo account's own secret is enough to begin.
+// The file that `npx supabase start` reads too. Without it the demo's own secret and token are enough to begin.
 async function readFunctionSecrets(projectRoot: string, keys: Keys): Promise<Record<string, string>> {
   const file = join(projectRoot, "supabase", "functions", ".env");
   const text = await readFile(file, "utf8").catch(() => null);
@@ -175,6 +177,7 @@ async function readFunctionSecrets(projectRoot: string, keys: Keys): Promise<Rec
       ...accounts.data,
       [DEMO.accountId]: [...new Set([...demo, keys.demoWebhookSecret])],
     }),
+    GOLD_REPLIES_TOKEN: [given.GOLD_REPLIES_TOKEN ?? "", keys.demoGoldRepliesToken].filter(Boolean).join(","),
   };
 }
 

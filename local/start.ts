@@ -5,7 +5,7 @@ import { startDemo } from "./demo.ts";
 import { printTable } from "./print.ts";
 import { type News, type Receiver, startReceiver } from "./receiver.ts";
 import { readSettings, UserError } from "./settings.ts";
-import { type Stack, startStack } from "./stack.ts";
+import { DEMO, type Stack, startStack } from "./stack.ts";
 
 const QUESTIONS = [
   {
@@ -13,21 +13,17 @@ const QUESTIONS = [
     sql: `select channel, inbox_name, conversations, open_conversations as open, waiting_conversations as waiting,
   resolved_conversations as resolved, round(share, 2) as share
 from analytics.channel_breakdown where account_id = 1 order by conversations desc, inbox_name`,
-    rest: "channel_breakdown?select=channel,inbox_name,conversations,share&account_id=eq.1&order=conversations.desc",
   },
   {
     title: "The day in numbers",
     sql:
       `select day::text, conversations, incoming_messages as incoming, outgoing_messages as outgoing, private_notes as notes
 from analytics.volume_by_day where account_id = 1 order by day desc limit 7`,
-    rest: "volume_by_day?account_id=eq.1&order=day.desc&limit=7",
   },
   {
     title: "Who waits longest",
     sql: `select display_id as id, contact_name, inbox_name, priority, assignee_name, waiting_since
 from analytics.conversations where account_id = 1 and waiting_since is not null order by waiting_since limit 5`,
-    rest:
-      "conversations?select=display_id,contact_name,waiting_since&waiting_since=not.is.null&order=waiting_since&limit=5",
   },
   {
     title: "Where one first response time comes from (frt, in seconds)",
@@ -36,15 +32,12 @@ from analytics.conversations where account_id = 1 and waiting_since is not null 
 from (select display_id, frt from analytics.conversations
   where account_id = 1 and frt is not null order by handoff_s desc nulls last, display_id limit 1) as chosen
 cross join api.explain_metric(1, chosen.display_id, 'frt') as told order by told.part`,
-    rest:
-      "conversations?select=display_id,frt,reply_time,ttr_full&account_id=eq.1&frt=not.is.null&order=frt.desc&limit=5",
   },
   {
     title: "Service levels, this second",
     sql: `select running, paused, breached_open, due_in_15_minutes,
   to_char(next_due_at, 'YYYY-MM-DD HH24:MI:SS') as next_due_at, to_char(as_of, 'YYYY-MM-DD HH24:MI:SS') as as_of
 from api.sla_board where account_id = 1`,
-    rest: "sla_board?account_id=eq.1",
   },
   {
     title: "Late, due next and paused (of each the two nearest to now)",
@@ -59,7 +52,6 @@ from (
 ) as nearest
 left join analytics.sla_clocks as named using (display_id, episode, clock, instance)
 where nearest.place <= 2 and named.account_id = 1 order by nearest.due_at nulls last, nearest.display_id`,
-    rest: "sla_clocks?select=display_id,clock,state,due_at&account_id=eq.1&state=neq.stopped&order=due_at",
   },
   {
     title: "Breaches, which no event brings (the newest)",
@@ -67,21 +59,28 @@ where nearest.place <= 2 and named.account_id = 1 order by nearest.due_at nulls 
   to_char(breach_at, 'YYYY-MM-DD HH24:MI:SS') as breach_at, to_char(found_at, 'YYYY-MM-DD HH24:MI:SS') as found_at,
   round(overrun) as overrun
 from analytics.sla_breaches where account_id = 1 order by breach_at desc limit 3`,
-    rest: "sla_breaches?select=display_id,clock,due_at,breach_at&account_id=eq.1&order=breach_at.desc&limit=3",
+  },
+  {
+    title: "Drafts that wait for a person",
+    sql: `select draft_id as draft, display_id as id, customer, round(waiting_seconds) as waiting,
+  to_char(sla_due_at, 'HH24:MI:SS') as due_at, round(confidence::numeric, 2) as confidence, gold_reply_title as gold_reply
+from api.approval_queue where account_id = 1`,
   },
   {
     title: "How the webhooks arrived",
     sql: `select outcome, deliveries, redeliveries, conflicts, round(lag_seconds_p95::numeric, 1) as lag_seconds_p95,
   most_frequent_reason from analytics.inbox_health where account_id = 1 order by deliveries desc`,
-    rest: "inbox_health?account_id=eq.1",
   },
   {
     title: "How complete the mirror is",
     sql: `select door, state, lag_seconds, requests, rows_read, rows_changed, backfill_share, problem
 from api.sync_status where account_id = 1`,
-    rest: "sync_status?account_id=eq.1",
   },
 ];
+
+/** The first of them, over REST. */
+const FIRST_OVER_REST =
+  "channel_breakdown?select=channel,inbox_name,conversations,share&account_id=eq.1&order=conversations.desc";
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
@@ -120,6 +119,7 @@ async function main(): Promise<void> {
     await client.connect();
     await showDay(stack, client);
     showNews(receiver);
+    await showDraft(stack, client);
   } catch (error) {
     // Ctrl-C in the middle of the day takes the database away from under it, which is no failure.
     if (isStopping) return;
@@ -134,6 +134,7 @@ async function main(): Promise<void> {
     `\nReady. API ${stack.info.api_url}, database ${stack.info.db_url}, Chatwoot ${stack.info.demo.chatwoot_url}`,
   );
   console.log("All addresses and keys: npm run info. Stop with Ctrl-C; the data stays, npm run reset clears it.");
+  followReplies(stack).catch(() => {});
 }
 
 async function showDay(stack: Stack, client: Client): Promise<void> {
@@ -146,7 +147,7 @@ async function showDay(stack: Stack, client: Client): Promise<void> {
   console.log(`\nAsk again with psql:\n  psql "${stack.info.db_url}" -c "${first.sql.replaceAll(/\s+/g, " ")}"`);
   console.log("or over REST, as the signed-in demo member (the token is in npm run info):");
   console.log(
-    `  curl "${stack.info.api_url}/rest/v1/${first.rest}" -H "Accept-Profile: analytics" \\\n` +
+    `  curl "${stack.info.api_url}/rest/v1/${FIRST_OVER_REST}" -H "Accept-Profile: analytics" \\\n` +
       `    -H "apikey: $PUBLISHABLE_KEY" -H "Authorization: Bearer $ACCESS_TOKEN"`,
   );
 }
@@ -162,6 +163,52 @@ function showNews(receiver: Receiver): void {
   );
   for (const news of newest) console.log(line(news));
   receiver.follow((news) => console.log(line(news)));
+}
+
+// Whoever pastes the line sends the reply, and is shown that it went.
+async function showDraft(stack: Stack, client: Client): Promise<void> {
+  const { rows: [draft] } = await client.query(
+    `select draft_id, display_id, customer, draft from api.approval_queue
+    where account_id = $1 and missing <@ '{agent.name,agent.first_name}' order by waiting_since desc limit 1`,
+    [DEMO.accountId],
+  );
+  if (draft === undefined) return;
+  const { info } = stack;
+  const approve = `select api.approve_draft(${DEMO.accountId}, ${draft.draft_id})`;
+  const supabase = `createClient('${info.api_url}', '${info.publishable_key}', ` +
+    `{ accessToken: async () => '${info.demo.access_token}' })`;
+  console.log(
+    `\n${draft.customer} waits in conversation ${draft.display_id}, and draft ${draft.draft_id} has an answer:\n` +
+      draft.draft.replaceAll(/^/gm, "  | ") +
+      `\nApprove it, and it is sent:\n  psql "${info.db_url}" -c "${approve}"\n` +
+      `or with supabase-js:\n  npx deno eval "import { createClient } from 'npm:@supabase/supabase-js'; ` +
+      `console.log(await ${supabase}.schema('api').rpc('approve_draft', ` +
+      `{ account_id: ${DEMO.accountId}, draft_id: ${draft.draft_id} }))"`,
+  );
+}
+
+// What was approved, told as it goes out. Ctrl-C ends the database first, and this with it.
+async function followReplies(stack: Stack): Promise<void> {
+  const client = new Client({ connectionString: stack.postgres.url });
+  client.on("error", () => {});
+  await client.connect();
+  const began = new Date();
+  const told = new Set<string>();
+  for (;;) {
+    const { rows } = await client.query(
+      `select draft_id, display_id, outcome, round(extract(epoch from replied_at - decided_at), 1) as seconds
+      from api.drafts where account_id = $1 and state = 'sent' and outcome_at > $2 order by outcome_at`,
+      [DEMO.accountId, began],
+    );
+    for (const { draft_id, display_id, outcome, seconds } of rows) {
+      if (told.has(draft_id)) continue;
+      told.add(draft_id);
+      console.log(
+        `  Draft ${draft_id} went to conversation ${display_id} ${seconds} s after its approval: ${outcome}.`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
 }
 
 main().catch((error) => {

@@ -17,7 +17,9 @@ export const FAULTS = [
   "wrong_shape",
   "disconnect",
 ] as const;
-export type Fault = (typeof FAULTS)[number];
+/** Of requests that were carried out: only the answer is lost on the way. */
+export const FAULTS_AFTERWARDS = ["accepted_500", "accepted_timeout", "accepted_disconnect", "accepted_html"] as const;
+export type Fault = (typeof FAULTS)[number] | (typeof FAULTS_AFTERWARDS)[number];
 
 export interface FaultDial {
   /** Share of requests that go wrong, 0 to 1. */
@@ -25,12 +27,15 @@ export interface FaultDial {
   kinds: readonly Fault[];
   /** Only requests whose path and query match. */
   paths: RegExp;
+  /** Only requests by these; all unless told. */
+  methods: readonly string[];
   /** Where a redirect leads; the same host, another path unless told. */
   location: string;
   seed: number;
 }
 
-const NONE: FaultDial = { rate: 0, kinds: FAULTS, paths: /./, location: "/app/login", seed: 1 };
+const METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE"];
+const NONE: FaultDial = { rate: 0, kinds: FAULTS, paths: /./, methods: METHODS, location: "/app/login", seed: 1 };
 
 export function createFaults(first: Partial<FaultDial>) {
   let dial = { ...NONE, ...first };
@@ -43,18 +48,21 @@ export function createFaults(first: Partial<FaultDial>) {
       dial = { ...dial, ...changes };
       random = createRandom(dial.seed);
     },
-    /** Perhaps answers wrongly; true when it did. */
-    async spoil(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    /** What goes wrong with this request; null for nothing. */
+    next({ url = "", method = "GET" }: IncomingMessage): Fault | null {
       // The path first, so that the dice fall the same whatever else is asked meanwhile.
-      if ((request.url ?? "").search(dial.paths) < 0 || !random.chance(dial.rate)) return false;
+      if (url.search(dial.paths) < 0 || !dial.methods.includes(method) || !random.chance(dial.rate)) return null;
       const fault = random.pick(dial.kinds);
       counts[fault] = (counts[fault] ?? 0) + 1;
-      request.resume();
-      await answerWrongly(fault, response, dial.location);
-      return true;
+      return fault;
     },
+    /** Answers wrongly. */
+    answer: (fault: Fault, response: ServerResponse) => answerWrongly(fault, response, dial.location),
   };
 }
+
+/** Whether Chatwoot does what it is asked before this goes wrong. */
+export const isAfterwards = (fault: Fault | null): boolean => FAULTS_AFTERWARDS.some((name) => name === fault);
 
 async function answerWrongly(fault: Fault, response: ServerResponse, location: string): Promise<void> {
   const answer = (status: number, type: string, body: string | Buffer) =>
@@ -62,6 +70,7 @@ async function answerWrongly(fault: Fault, response: ServerResponse, location: s
   const json = "application/json; charset=utf-8";
   switch (fault) {
     case "500":
+    case "accepted_500":
       return answer(500, json, '{"status":500,"error":"Internal Server Error"}');
     case "429":
       return answer(429, "text/plain", "Retry later\n");
@@ -70,8 +79,10 @@ async function answerWrongly(fault: Fault, response: ServerResponse, location: s
     case "404":
       return answer(404, json, '{"error":"Resource could not be found"}');
     case "timeout":
+    case "accepted_timeout":
       return await new Promise((resolve) => response.once("close", resolve));
     case "html":
+    case "accepted_html":
       return answer(200, "text/html", "<!doctype html><title>We are down for maintenance</title>");
     case "truncated":
       return answer(200, json, '{"data":{"meta":{"all_count":3},"payload":[{"id":1,"status":"op');
@@ -86,6 +97,7 @@ async function answerWrongly(fault: Fault, response: ServerResponse, location: s
     case "wrong_shape":
       return answer(200, json, '{"data":[],"payload":{"id":"seven"},"id":null}');
     case "disconnect":
+    case "accepted_disconnect":
       return void response.destroy();
   }
 }

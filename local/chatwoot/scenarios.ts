@@ -87,6 +87,9 @@ const Scenario = z.strictObject({
   }),
   /** Whether the shop has an answer ready: without one a good agent finds out first, and no draft should pretend. */
   known_answer: z.boolean(),
+  /** The key of the answer in supabase/seeds/gold_replies.sql: what a good draft is made of. */
+  gold_reply: z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "must be a key of supabase/seeds/gold_replies.sql")
+    .nullable(),
   labels: z.array(Label).min(1),
   team: Team,
   /** The local time it begins at; without one, chance decides. */
@@ -102,6 +105,9 @@ const Scenario = z.strictObject({
   });
   if (!scenario.steps.some(({ do: verb }) => verb === "customer_writes")) {
     complain("must hold at least one customer_writes", ["steps"]);
+  }
+  if (scenario.known_answer !== (scenario.gold_reply !== null)) {
+    complain("must name the gold reply where known_answer is true, and be null where it is false", ["gold_reply"]);
   }
   const opening = scenario.steps.find(({ do: verb }) => verb !== "open_widget");
   if (opening?.do !== "customer_writes") complain("must begin with the customer writing", ["steps"]);

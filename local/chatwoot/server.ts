@@ -6,7 +6,7 @@ import { Pool, types } from "pg";
 import { isPrivateHost } from "../private-host.ts";
 import { UserError } from "../settings.ts";
 import { type ChatwootEvent, type OnWrite, type Outcome } from "./engine.ts";
-import { createFaults, type Fault, type FaultDial } from "./faults.ts";
+import { createFaults, type Fault, type FaultDial, isAfterwards } from "./faults.ts";
 import type { Installation } from "./installation.ts";
 import { openMemory } from "./memory.ts";
 import { createRandom } from "./random.ts";
@@ -170,9 +170,14 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       asked.status = 429;
       return void response.writeHead(429, { "content-type": "text/plain" }).end("Retry later\n");
     }
-    if (await faults.spoil(request, response)) {
+    const fault = faults.next(request);
+    const spoil = async (kind: Fault) => {
+      await faults.answer(kind, response);
       asked.status = response.headersSent ? response.statusCode : null;
-      return;
+    };
+    if (fault !== null && !isAfterwards(fault)) {
+      request.resume();
+      return await spoil(fault);
     }
     const answer: Answer = await answerRequest({
       method: request.method ?? "GET",
@@ -187,6 +192,7 @@ export async function startChatwoot(options: ChatwootOptions): Promise<Chatwoot>
       version,
       isSigning,
     });
+    if (fault !== null) return await spoil(fault);
     asked.status = answer.status;
     response.writeHead(answer.status, { "content-type": "application/json; charset=utf-8" });
     response.end(answer.body === undefined ? "" : serialise(answer.body));

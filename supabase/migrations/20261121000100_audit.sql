@@ -39,6 +39,9 @@ comment on column audit.decision_log.evidence is 'What the decision rests on, an
 comment on column audit.decision_log.outcome is 'How it ended, such as done or refused.';
 comment on column audit.decision_log.previous_hash is 'Hash of the entry before; null for the first of an account.';
 comment on column audit.decision_log.hash is 'SHA-256 over the previous hash and every other column.';
+-- One conversation's decisions, in their order. Cut, since an index takes no long text and nobody can promise a number.
+create index decision_log_conversation_idx on audit.decision_log
+  (left(evidence ->> 'display_id', 20), account_id, decided_at) where evidence ->> 'display_id' is not null;
 alter table audit.decision_log enable row level security;
 
 -- Without it, cutting off the newest entries would leave a chain that is shorter but whole.
@@ -72,9 +75,12 @@ language plpgsql security invoker set search_path = '' as $$
 declare
   v_head audit.chain_heads;
 begin
-  insert into audit.chain_heads (account_id, entry, hash) values (new.account_id, 0, '')
-  on conflict (account_id) do nothing;
   select * into v_head from audit.chain_heads where chain_heads.account_id = new.account_id for update;
+  if not found then
+    insert into audit.chain_heads (account_id, entry, hash) values (new.account_id, 0, '')
+    on conflict (account_id) do nothing;
+    select * into v_head from audit.chain_heads where chain_heads.account_id = new.account_id for update;
+  end if;
   new.entry := v_head.entry + 1;
   new.previous_hash := case when v_head.entry > 0 then v_head.hash end;
   new.hash := audit.entry_hash(new);

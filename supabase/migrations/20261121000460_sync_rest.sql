@@ -167,9 +167,28 @@ $$;
 comment on function sync.rest_transport_failure is
   'What it means that a request got no answer, by the words of the HTTP client: timeout, transport, or redirected where they name another server.';
 
+create function sync.rest_words(content text, token text) returns text
+-- What another server says is shown to people, so it is cut, on one line, and without the token it may quote.
+language plpgsql stable security invoker set search_path = '' as $$
+declare
+  v_answer jsonb;
+begin
+  if coalesce(octet_length(rest_words.content), 0) not between 2 and 10000 then
+    return null;
+  end if;
+  v_answer := (inbox.read(extensions.text_to_bytea(rest_words.content))).payload;
+  return nullif(btrim(left(regexp_replace(replace(
+    coalesce(v_answer ->> 'error', v_answer ->> 'message', v_answer #>> '{errors,0}'), rest_words.token, '…'),
+    '[\s[:cntrl:]]+', ' ', 'g'), 300)), '');
+end
+$$;
+comment on function sync.rest_words is 'Chatwoot''s own words in an answer that refuses, at most 300 characters; null where there are none.';
+
 create function sync.rest_request(
   account_id bigint, method text, path text, query text, array_at text[], as_of timestamptz, until timestamptz,
-  out kind text, out problem text, out hint text, out body jsonb, out bytes integer, out read_at timestamptz
+  content jsonb default null,
+  out kind text, out problem text, out hint text, out body jsonb, out bytes integer, out read_at timestamptz,
+  out status integer, out words text
 )
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
@@ -208,8 +227,9 @@ begin
   begin
     v_response := extensions.http((rest_request.method, v_base_url || rest_request.path || coalesce('?' || rest_request.query, ''),
       -- With hyphens, since proxies drop names with underscores. And never to a place that was not tried without it.
-      case when rest_request.method = 'GET' then array[extensions.http_header('api-access-token', v_token),
-        extensions.http_header('Accept', 'application/json')] end, null, null)::extensions.http_request);
+      case when rest_request.method <> 'HEAD' then array[extensions.http_header('api-access-token', v_token),
+        extensions.http_header('Accept', 'application/json')] end,
+      case when rest_request.content is not null then 'application/json' end, rest_request.content::text)::extensions.http_request);
   exception when others then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
     if v_state like '22%' then
@@ -228,17 +248,22 @@ begin
   into v_state, v_date
   from unnest(v_response.headers) with ordinality as headers (field, value, place);
   read_at := sync.rest_date(v_date, rest_request.as_of) - (clock_timestamp() - v_started_at);
-  if v_state is not null or v_response.status not between 200 and 299 then
+  status := case when v_state is not null then 302 else v_response.status end;
+  if status not between 200 and 299 then
+    if status between 400 and 499 then
+      words := sync.rest_words(v_response.content, v_token);
+    end if;
     select refusal.kind, refusal.problem, refusal.hint into kind, problem, hint
-    from sync.rest_refusal(case when v_state is not null then 302 else v_response.status end,
+    from sync.rest_refusal(status,
       case when octet_length(v_response.content) < 10000
         then substring(v_response.content from '"errors?":\s*\[?\s*"([^"\\]{1,100})') end) as refusal;
     return;
   end if;
-  if rest_request.method = 'HEAD' then
+  bytes := coalesce(octet_length(v_response.content), 0);
+  -- What is written is often answered with nothing.
+  if rest_request.method = 'HEAD' or (rest_request.content is not null and bytes = 0) then
     return;
   end if;
-  bytes := coalesce(octet_length(v_response.content), 0);
   if bytes > 10485760 then
     kind := 'too_large';
     problem := 'The answer holds more than 10 MB.';
@@ -253,7 +278,7 @@ begin
     if v_read.problem is not null then
       kind := case when v_read.problem like '%UTF-8%' then 'invalid_utf8' else 'not_json' end;
       problem := replace(v_read.problem, 'The body', 'The answer');
-    elsif (rest_request.array_at is null and jsonb_typeof(body) <> 'object')
+    elsif (rest_request.array_at is null and rest_request.content is null and jsonb_typeof(body) <> 'object')
       or (rest_request.array_at is not null and coalesce(jsonb_typeof(body #> rest_request.array_at), '') <> 'array')
     then
       kind := 'wrong_shape';
@@ -267,7 +292,7 @@ begin
 end
 $$;
 comment on function sync.rest_request is
-  'Sends one request to the account''s Chatwoot, within 15 seconds and until the given instant. Either body (an object, or with an array at array_at) and read_at, an instant by Chatwoot''s clock not after the reading; or kind, problem and hint.';
+  'Sends one request to the account''s Chatwoot, within 15 seconds and until the given instant. Either body (an object, or with an array at array_at; any JSON or null where content was sent) and read_at, an instant by Chatwoot''s clock not after the reading; or kind, problem and hint. status, where there was an answer; words are Chatwoot''s own where it refused.';
 
 create function sync.rest_conversation(conversation jsonb) returns jsonb
 language plpgsql immutable security invoker set search_path = '' as $$

@@ -217,6 +217,9 @@ begin
       and exists (select from ledger.episodes where episodes.account_id = requests.account_id
         and episodes.display_id = requests.display_id and episodes.states > 60);
   end if;
+  -- And whoever waits now gets a draft.
+  perform replies.refresh(array(select requests.account_id from unnest(v_requests) as requests),
+    array(select requests.display_id from unnest(v_requests) as requests), refresh.as_of);
   return cardinality(v_requests);
 end
 $$;

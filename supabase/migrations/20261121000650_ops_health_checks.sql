@@ -135,24 +135,13 @@ comment on function ops.sample_chatwoot is
 
 create function ops.outbox_backlog(account_id bigint, as_of timestamptz)
 returns table (waiting bigint, oldest_at timestamptz, dead bigint)
--- The one place in which operations read what the room of actions keeps.
-language plpgsql stable security invoker set search_path = '' as $$
-declare
-  v_outbox text := to_regclass('actions.outbox')::text;
-begin
-  if v_outbox is null then
-    return query select 0::bigint, null::timestamptz, 0::bigint;
-    return;
-  end if;
-  return query execute format($statement$
-    select count(*) filter (where outbox.state in ('pending', 'sending') and outbox.next_attempt_at <= $2),
-      min(outbox.created_at) filter (where outbox.state in ('pending', 'sending') and outbox.next_attempt_at <= $2),
-      count(*) filter (where outbox.state = 'dead')
-    from %s as outbox
-    where outbox.account_id = $1 and (outbox.state in ('pending', 'sending')
-      or (outbox.state = 'dead' and outbox.settled_at > $2 - interval '24 hours'))$statement$, v_outbox)
-    using outbox_backlog.account_id, outbox_backlog.as_of;
-end
+language sql stable security invoker set search_path = '' as $$
+  select count(*) filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of),
+    min(outbox.created_at) filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of),
+    count(*) filter (where outbox.state = 'dead')
+  from actions.outbox
+  where outbox.account_id = outbox_backlog.account_id and (outbox.state in ('pending', 'sending')
+    or (outbox.state = 'dead' and outbox.settled_at > outbox_backlog.as_of - interval '24 hours'))
 $$;
 comment on function ops.outbox_backlog is
   'Approved actions that are due and not carried out: how many, since when the oldest; and how many were given up in the last day.';

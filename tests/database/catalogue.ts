@@ -1,6 +1,19 @@
 // Questions to the catalogue of Postgres, each row of whose answer is a fault.
 
-export const ROOMS = ["access", "audit", "ops", "chatwoot", "inbox", "sync", "ledger", "sla", "analytics", "api"];
+export const ROOMS = [
+  "access",
+  "audit",
+  "ops",
+  "chatwoot",
+  "inbox",
+  "sync",
+  "ledger",
+  "sla",
+  "actions",
+  "replies",
+  "analytics",
+  "api",
+];
 const EXPOSED = ["analytics", "api"];
 
 const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
@@ -97,9 +110,10 @@ export const FAULTS: Fault[] = [
     name: "a primary key that does not begin with the account",
     query: `select pg_class.oid::regclass from pg_class join pg_namespace on pg_namespace.oid = relnamespace
       where ${ROOM} and relkind in ('r', 'p')
-      -- The settings and metrics there are, are the same for every account, and cron's jobs are the project's.
+      -- The settings, metrics, variables of replies and words for one thing there are, are the same for every account, and
+      -- cron's jobs are the project's.
       and pg_class.oid not in ('ops.setting_definitions'::regclass, 'ledger.metric_definitions'::regclass,
-        'ops.job_runs'::regclass)
+        'replies.variables'::regclass, 'replies.concepts'::regclass, 'ops.job_runs'::regclass)
       and not exists (
         select from pg_index join pg_attribute on attrelid = indrelid and attnum = indkey[0]
         where indrelid = pg_class.oid and indisprimary and attname = 'account_id')`,
@@ -115,11 +129,11 @@ export const FAULTS: Fault[] = [
   {
     name: "an update or delete of all rows, which pg_safeupdate refuses",
     // Strings and comments are taken out first: a sentence may begin with Update. What follows `on conflict do`,
-    // `for` and `on` is no statement of its own.
+    // `for`, `for no key` and `on` is no statement of its own.
     query: `select pg_proc.oid::regprocedure, statement[1] from pg_proc
       join pg_namespace on pg_namespace.oid = pronamespace
       cross join regexp_matches(regexp_replace(prosrc, '--[^\\n]*|''[^'']*''', '', 'g'),
-        '(?<!do\\s)(?<!for\\s)(?<!on\\s)\\m((?:update\\s+(?!of\\M)[a-z_.]+|delete\\s+from\\M)[^;]*)', 'gi') as statement
+        '(?<!do\\s)(?<!for\\s)(?<!key\\s)(?<!on\\s)\\m((?:update\\s+(?!of\\M)[a-z_.]+|delete\\s+from\\M)[^;]*)', 'gi') as statement
       where ${ROOM} and statement[1] !~* '\\mwhere\\M'`,
     example: `create function ops.faulty() returns void language plpgsql set search_path = '' as
       'begin update ops.settings set name = name; end'`,

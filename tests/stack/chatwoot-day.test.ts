@@ -77,12 +77,18 @@ describe("scenarios", () => {
     tone: "plain",
     contact: { name: "N", phone_number: "+447700900001" },
     known_answer: true,
+    gold_reply: "refund-late-en",
     labels: ["refund"],
     team: "billing",
     steps: [{ at: 0, do: "customer_writes", text: "Hi" }, { at: 1, do: "resolve" }],
   };
 
   test.each([
+    {
+      name: "a known answer that is not named",
+      scenario: { ...sound, gold_reply: null },
+      fault: "a-b: gold_reply must name the gold reply",
+    },
     {
       name: "an unknown verb",
       scenario: { ...sound, steps: [...sound.steps, { at: 2, do: "dance" }] },

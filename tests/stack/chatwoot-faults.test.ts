@@ -1,6 +1,6 @@
 // What goes wrong around the local Chatwoot when it is told to: webhooks on their way, and answers of its REST API.
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import { FAULTS } from "../../local/chatwoot/faults.ts";
+import type { Fault } from "../../local/chatwoot/faults.ts";
 import { type ChatwootEvent, createInstallation } from "../../local/chatwoot/installation.ts";
 import { applyDial } from "../../local/chatwoot/webhooks.ts";
 import {
@@ -266,7 +266,7 @@ describe("the dial of the answers", () => {
   beforeAll(async () => {
     desk = await open();
   });
-  const only = (kind: (typeof FAULTS)[number]) => desk.chatwoot.turnFaults({ rate: 1, kinds: [kind], paths: /agents/ });
+  const only = (kind: Fault) => desk.chatwoot.turnFaults({ rate: 1, kinds: [kind], paths: /agents/ });
   const lastStatus = () => desk.chatwoot.requests.at(-1)?.status;
 
   test.each(
@@ -321,6 +321,34 @@ describe("the dial of the answers", () => {
     only("disconnect");
     await expect(desk.ask("agents")).rejects.toThrow();
     expect(lastStatus()).toBe(null);
+  });
+
+  test.each(
+    [
+      { kind: "accepted_500", status: 500 },
+      { kind: "accepted_html", status: 200 },
+      { kind: "accepted_disconnect", status: null },
+      { kind: "accepted_timeout", status: null },
+    ] as const,
+  )("$kind: what was asked is done, and only the answer is lost", async ({ kind, status }) => {
+    const { installation } = desk.chatwoot;
+    const before = new Date();
+    const contact = installation.newContact(before, { name: "Dana" }).id;
+    const id = installation.newConversation(before, { contact, inbox: "website" }).id;
+    await desk.chatwoot.dispatch([]);
+    desk.chatwoot.turnFaults({ rate: 1, kinds: [kind], paths: /messages/, methods: ["POST"] });
+
+    const answer = await fetch(`${desk.chatwoot.url}/api/v1/accounts/1/conversations/${id}/messages`, {
+      method: "POST",
+      headers: { "api-access-token": desk.chatwoot.token },
+      body: JSON.stringify({ content: "Hello" }),
+      signal: AbortSignal.timeout(1_000),
+    }).catch(() => null);
+
+    expect(answer?.status ?? null).toBe(status);
+    const { json } = await desk.ask(`conversations/${id}/messages`);
+    expect(json.payload.map(({ content }: { content: string }) => content)).toEqual(["Hello"]);
+    desk.chatwoot.turnFaults({ rate: 0, methods: ["GET", "POST"] });
   });
 
   test("only where told, and as often as told, the same with the same seed", async () => {

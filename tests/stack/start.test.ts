@@ -209,6 +209,7 @@ describe("the life of one stack", () => {
       demo: {
         account_id: "1",
         webhook_secret: expect.stringMatching(/^\w{24}$/),
+        gold_replies_token: expect.stringMatching(/^[\w-]{32}$/),
         access_token: expect.stringMatching(/^ey/),
         chatwoot_url: `http://127.0.0.1:${place.OCC_CHATWOOT_PORT}`,
         chatwoot_token: expect.stringMatching(/^\w{24}$/),
@@ -228,7 +229,13 @@ describe("the life of one stack", () => {
   test("no secret is printed by npm start", () => {
     const told = started.stdout() + started.stderr();
     for (
-      const secret of [info.secret_key, info.demo.webhook_secret, info.demo.access_token, info.demo.chatwoot_token]
+      const secret of [
+        info.secret_key,
+        info.demo.webhook_secret,
+        info.demo.gold_replies_token,
+        info.demo.access_token,
+        info.demo.chatwoot_token,
+      ]
     ) {
       expect(told).not.toContain(secret);
     }

@@ -114,6 +114,30 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"draft_hold_out": {
+                  Row: {
+                    "account_id": number,"category": string | null,"hold_out_n": number | null,"hold_out_reply_seconds_p50": number | null,"hold_out_resolution_n": number | null,"hold_out_resolution_seconds_p50": number | null,"seconds_saved": number | null,"seconds_saved_high": number | null,"seconds_saved_low": number | null,"shown_n": number | null,"shown_reply_seconds_p50": number | null,"shown_resolution_n": number | null,"shown_resolution_seconds_p50": number | null,"since": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"draft_performance": {
+                  Row: {
+                    "abstained": number | null,"acceptance": number | null,"acceptance_high": number | null,"acceptance_low": number | null,"accepted": number | null,"accepted_rated": number | null,"accepted_resolved": number | null,"account_id": number | null,"approved": number | null,"approved_quickly": number | null,"arm": string | null,"by": string | null,"coverage": number | null,"coverage_high": number | null,"coverage_low": number | null,"csat_accepted": number | null,"csat_accepted_high": number | null,"csat_accepted_low": number | null,"csat_own": number | null,"csat_own_high": number | null,"csat_own_low": number | null,"discarded": number | null,"drafts": number | null,"edit_ratio_mean": number | null,"edit_ratio_p50": number | null,"edit_ratio_weighted": number | null,"eligible": number | null,"expired": number | null,"heavy": number | null,"light": number | null,"n_excluded": number | null,"n_included": number | null,"n_undecided": number | null,"name": string | null,"own_rated": number | null,"own_resolved": number | null,"ready": number | null,"reopen_rate_accepted": number | null,"reopen_rate_accepted_high": number | null,"reopen_rate_accepted_low": number | null,"reopen_rate_own": number | null,"reopen_rate_own_high": number | null,"reopen_rate_own_low": number | null,"rewrite": number | null,"seconds_to_approve_p50": number | null,"seconds_to_draft_p50": number | null,"shown": number | null,"superseded": number | null,"use_rate": number | null,"use_rate_high": number | null,"use_rate_low": number | null,"used": number | null,"value": string | null,"verbatim": number | null,"verbatim_rate": number | null,"verbatim_rate_high": number | null,"verbatim_rate_low": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"drafts": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"agent_name": string | null,"arm": string | null,"category": string | null,"confidence": number | null,"created_at": string,"csat_rating": number | null,"customer_message_at": string,"customer_message_id": number,"decided_at": string | null,"decided_by": string | null,"display_id": number,"draft_id": number,"draft_length": number | null,"edit_distance": number | null,"edit_method": string | null,"edit_ratio": number | null,"episode": number,"excluded_as": string | null,"gold_reply_id": number | null,"gold_reply_title": string | null,"gold_reply_version": number | null,"grade_accuracy": number | null,"grade_policy": number | null,"grade_tone": number | null,"inbox_id": number | null,"is_accepted": boolean | null,"is_eligible": boolean | null,"is_final": boolean,"is_override": boolean | null,"is_quick_approval": boolean | null,"is_ready": boolean | null,"is_reopened": boolean | null,"is_shown": boolean | null,"is_used": boolean | null,"language": string | null,"maker": string,"maker_version": string,"outcome": string | null,"outcome_at": string | null,"reason": string | null,"reopened_at": string | null,"replied_at": string | null,"reply_message_id": number | null,"reply_seconds": number | null,"resolution_seconds": number | null,"resolved_at": string | null,"seconds_to_approve": number | null,"seconds_to_draft": number | null,"sent_length": number | null,"shown_at": string | null,"shown_by": string | null,"state": string,"waiting_since": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"episodes": {
                   Row: {
                     "account_id": number,"agent_wait": number | null,"agent_wait_business": number | null,"agent_work": number | null,"agent_work_business": number | null,"ai_answered": boolean | null,"ai_class": string | null,"ai_eligible": boolean | null,"ai_involved": boolean | null,"as_of": string | null,"assignees": number | null,"bot_phase": number | null,"bot_phase_business": number | null,"bot_replies": number,"bot_reply_time": (number)[] | null,"bot_reply_time_business": (number)[] | null,"calendar_id": number | null,"channel": string | null,"closed_unreplied": boolean | null,"contact_id": number | null,"csat_answered_at": string | null,"csat_author": number | null,"csat_rating": number | null,"customer_messages": number,"display_id": number,"durable": boolean | null,"ended_at": string | null,"episode": number,"fcr": boolean | null,"first_assignment_to_resolve": number | null,"first_assignment_to_resolve_business": number | null,"first_customer_at": string | null,"first_human_at": string | null,"first_reply_author": number | null,"first_resolved_at": string | null,"flags": (string)[] | null,"frt": number | null,"frt_any": number | null,"frt_any_business": number | null,"frt_business": number | null,"frt_customer": number | null,"frt_customer_business": number | null,"handed_off_at": string | null,"handoff_s": number | null,"handoff_s_business": number | null,"holder": string | null,"human_replies": number,"inbox_id": number | null,"is_outbound": boolean | null,"labels": (string)[] | null,"last_assignment_to_resolve": number | null,"last_assignment_to_resolve_business": number | null,"last_author": number | null,"last_resolved_at": string | null,"notes": number,"on_hold": number | null,"on_hold_business": number | null,"one_touch": boolean | null,"one_turn": boolean | null,"priority": string | null,"reassignments": number,"reopens": number,"reopens_until": number,"replied": boolean | null,"reply_time": (number)[] | null,"reply_time_business": (number)[] | null,"requester_wait": number | null,"requester_wait_business": number | null,"resolutions": number,"resolutions_until": number,"resolved_by_id": number | null,"resolved_by_kind": string | null,"started_at": string,"stations": number,"status": string,"surveyed": boolean | null,"team_id": number | null,"ttr_active": number | null,"ttr_active_business": number | null,"ttr_first": number | null,"ttr_first_business": number | null,"ttr_full": number | null,"ttr_full_business": number | null,"ttr_human": number | null,"ttr_human_business": number | null,"turns": number,"unassigned_s": number | null,"unassigned_s_business": number | null,"wait_current": number | null,"wait_current_business": number | null,"wait_longest": number | null,"wait_longest_business": number | null,"wait_total": number | null,"wait_total_business": number | null,"waiting": boolean | null,"waiting_since": string | null,"zero_touch": boolean | null
@@ -152,6 +176,14 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"gold_reply_edits": {
+                  Row: {
+                    "account_id": number,"edit_ratio_p50": number | null,"edited": number | null,"edits": Json | null,"gold_reply_id": number | null,"is_current": boolean | null,"rewritten": number | null,"rewritten_rate": number | null,"rewritten_rate_high": number | null,"rewritten_rate_low": number | null,"title": string,"used": number | null,"version": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"hour_of_week": {
                   Row: {
                     "account_id": number | null,"episodes_created": number | null,"episodes_per_hour": number | null,"hour": number | null,"hours": number | null,"n_excluded": number | null,"n_included": number | null,"time_zone": string | null,"weekday": number | null
@@ -179,14 +211,6 @@ export type Database = {
                 },"labels": {
                   Row: {
                     "account_id": number | null,"asked": number | null,"closed_unreplied": number | null,"durable": number | null,"durable_known": number | null,"durable_rate": number | null,"durable_rate_high": number | null,"durable_rate_low": number | null,"frt_business_p50": number | null,"frt_business_p75": number | null,"frt_business_p90": number | null,"frt_business_p95": number | null,"frt_mean": number | null,"frt_n": number | null,"frt_p50": number | null,"frt_p75": number | null,"frt_p90": number | null,"frt_p95": number | null,"label": string | null,"longest_wait": number | null,"month": string | null,"n_excluded": number | null,"n_included": number | null,"n_resolved": number | null,"n_unresolved": number | null,"n_waiting": number | null,"reopened": number | null,"replied": number | null,"reply_time_business_p50": number | null,"reply_time_business_p75": number | null,"reply_time_business_p90": number | null,"reply_time_business_p95": number | null,"reply_time_mean": number | null,"reply_time_n": number | null,"reply_time_p50": number | null,"reply_time_p75": number | null,"reply_time_p90": number | null,"reply_time_p95": number | null,"response_rate": number | null,"time_zone": string | null,"ttr_full_business_p50": number | null,"ttr_full_business_p75": number | null,"ttr_full_business_p90": number | null,"ttr_full_business_p95": number | null,"ttr_full_mean": number | null,"ttr_full_n": number | null,"ttr_full_p50": number | null,"ttr_full_p75": number | null,"ttr_full_p90": number | null,"ttr_full_p95": number | null
-                  }
-                  ComputedFields: never
-                  Relationships: [
-                    
-                  ]
-                },"live_status": {
-                  Row: {
-                    "account_id": number | null,"agents": Json | null,"alerts": Json | null,"as_of": string | null,"channels": Json | null,"checked_at": string | null,"conversations": Json | null,"response_times": Json | null,"service": Json | null,"service_state": string | null,"sla": Json | null,"sla_compliance": number | null,"time_zone": string | null,"uptime_30d": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -365,26 +389,48 @@ export type Database = {
             [_ in never]: never
           }
           Views: {
-            "alert_rules": {
+            "actions": {
                   Row: {
-                    "account_id": number,"changed_at": string | null,"changed_by": string | null,"check_name": string,"clear_seconds": number,"clear_threshold": number,"description": string,"for_seconds": number,"is_default": boolean | null,"is_enabled": boolean,"kind": string,"quiet_end_minute": number | null,"quiet_start_minute": number | null,"severity": "info"|"warning"|"critical","threshold": number,"title": string
+                    "account_id": number,"action_id": number,"arguments": NonNullable<Json>,"attempts": number,"created_at": string,"created_by": string,"display_id": number,"doubt_since": string | null,"first_attempted_at": string | null,"hint": string | null,"kind": string,"last_attempted_at": string | null,"last_status": number | null,"message_id": number | null,"next_attempt_at": string | null,"problem": string | null,"request": Json | null,"settled_at": string | null,"source": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"action_id"?: number | null,"arguments"?: Json | null,"attempts"?: number | null,"created_at"?: string | null,"created_by"?: string | null,"display_id"?: number | null,"doubt_since"?: string | null,"first_attempted_at"?: string | null,"hint"?: string | null,"kind"?: string | null,"last_attempted_at"?: string | null,"last_status"?: number | null,"message_id"?: number | null,"next_attempt_at"?: never,"problem"?: string | null,"request"?: Json | null,"settled_at"?: string | null,"source"?: string | null,"state"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"action_id"?: number | null,"arguments"?: Json | null,"attempts"?: number | null,"created_at"?: string | null,"created_by"?: string | null,"display_id"?: number | null,"doubt_since"?: string | null,"first_attempted_at"?: string | null,"hint"?: string | null,"kind"?: string | null,"last_attempted_at"?: string | null,"last_status"?: number | null,"message_id"?: number | null,"next_attempt_at"?: never,"problem"?: string | null,"request"?: Json | null,"settled_at"?: string | null,"source"?: string | null,"state"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"alerts": {
+                  Row: {
+                    "account_id": number,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"subject": string,"times": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"approval_queue": {
+                  Row: {
+                    "account_id": number,"category": string | null,"claimed_by": string | null,"claimed_until": string | null,"confidence": number | null,"created_at": string,"customer": string | null,"customer_message_at": string,"customer_words": string | null,"display_id": number,"draft": string | null,"draft_id": number,"gold_reply_id": number | null,"gold_reply_title": string | null,"inbox": string | null,"language": string | null,"maker": string,"missing": (string)[],"news": Json | null,"sla_breached": boolean | null,"sla_clock": string | null,"sla_due_at": string | null,"waiting_seconds": number | null,"waiting_since": string
                   }
                   ComputedFields: never
                   Relationships: [
                     
                   ]
-                },"alerts": {
+                },"approvals_history": {
                   Row: {
-                    "account_id": number,"acknowledged_at": string | null,"acknowledged_by": string | null,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"severity": "info"|"warning"|"critical","snoozed_by": string | null,"snoozed_until": string | null,"subject": string,"times": number
+                    "account_id": number,"action_id": number | null,"action_settled_at": string | null,"action_state": string | null,"customer_message_id": number,"decided_at": string | null,"decided_by": string | null,"decision": string | null,"display_id": number,"draft": string | null,"draft_id": number,"edit_ratio": number | null,"final_text": string | null,"gold_reply_id": number | null,"gold_reply_title": string | null,"grades": Json | null,"hint": string | null,"is_override": boolean | null,"outcome": string | null,"problem": string | null,"reason": string | null,"reply_message_id": number | null,"seconds_to_decide": number | null
                   }
                   ComputedFields: never
-                  Insert: {
-                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"severity"?: "info"|"warning"|"critical" | null,"snoozed_by"?: string | null,"snoozed_until"?: string | null,"subject"?: string | null,"times"?: number | null
-                         }
-                        Update: {
-                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"severity"?: "info"|"warning"|"critical" | null,"snoozed_by"?: string | null,"snoozed_until"?: string | null,"subject"?: string | null,"times"?: number | null
-                         }
-                        Relationships: [
+                  Relationships: [
                     
                   ]
                 },"calendars": {
@@ -393,6 +439,20 @@ export type Database = {
                   }
                   ComputedFields: never
                   Relationships: [
+                    
+                  ]
+                },"canned_imports": {
+                  Row: {
+                    "account_id": number,"attempts": number,"hint": string | null,"next_attempt_at": string | null,"problem": string | null,"requested_at": string,"requested_by": string,"result": Json | null,"settled_at": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"attempts"?: number | null,"hint"?: string | null,"next_attempt_at"?: never,"problem"?: string | null,"requested_at"?: string | null,"requested_by"?: string | null,"result"?: Json | null,"settled_at"?: string | null,"state"?: string | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"attempts"?: number | null,"hint"?: string | null,"next_attempt_at"?: never,"problem"?: string | null,"requested_at"?: string | null,"requested_by"?: string | null,"result"?: Json | null,"settled_at"?: string | null,"state"?: string | null
+                         }
+                        Relationships: [
                     
                   ]
                 },"decision_log": {
@@ -423,33 +483,53 @@ export type Database = {
                         Relationships: [
                     
                   ]
-                },"health_checks": {
+                },"drafts": {
                   Row: {
-                    "account_id": number | null,"checked_at": string,"hint": string | null,"message": string,"name": string,"since": string,"state": string,"subject": string | null,"unit": string | null,"value": number | null
+                    "account_id": number,"action_id": number | null,"body": string | null,"category": string | null,"closed_at": string | null,"confidence": number | null,"created_at": string,"customer_message_at": string,"customer_message_id": number,"decided_at": string | null,"decided_by": string | null,"display_id": number,"draft_id": number,"draft_length": number | null,"edit_distance": number | null,"edit_method": string | null,"edit_ratio": number | null,"episode": number,"evidence": Json | null,"final_text": string | null,"gold_reply_id": number | null,"gold_reply_version": number | null,"grades": Json | null,"is_final": boolean,"is_override": boolean | null,"language": string | null,"maker": string,"maker_version": string,"missing": (string)[],"outcome": string | null,"outcome_at": string | null,"reason": string | null,"replied_at": string | null,"reply_agent_id": number | null,"reply_message_id": number | null,"sent_length": number | null,"shown_at": string | null,"shown_by": string | null,"state": string,"waiting_since": string
                   }
                   ComputedFields: never
                   Insert: {
-                           "account_id"?: never,"checked_at"?: string | null,"hint"?: string | null,"message"?: string | null,"name"?: string | null,"since"?: string | null,"state"?: string | null,"subject"?: never,"unit"?: string | null,"value"?: number | null
+                           "account_id"?: number | null,"action_id"?: number | null,"body"?: never,"category"?: string | null,"closed_at"?: string | null,"confidence"?: number | null,"created_at"?: string | null,"customer_message_at"?: string | null,"customer_message_id"?: number | null,"decided_at"?: string | null,"decided_by"?: string | null,"display_id"?: number | null,"draft_id"?: number | null,"draft_length"?: number | null,"edit_distance"?: number | null,"edit_method"?: string | null,"edit_ratio"?: number | null,"episode"?: number | null,"evidence"?: never,"final_text"?: string | null,"gold_reply_id"?: number | null,"gold_reply_version"?: number | null,"grades"?: Json | null,"is_final"?: boolean | null,"is_override"?: boolean | null,"language"?: string | null,"maker"?: string | null,"maker_version"?: string | null,"missing"?: (string)[] | null,"outcome"?: string | null,"outcome_at"?: string | null,"reason"?: string | null,"replied_at"?: string | null,"reply_agent_id"?: number | null,"reply_message_id"?: number | null,"sent_length"?: number | null,"shown_at"?: string | null,"shown_by"?: string | null,"state"?: string | null,"waiting_since"?: string | null
                          }
                         Update: {
-                           "account_id"?: never,"checked_at"?: string | null,"hint"?: string | null,"message"?: string | null,"name"?: string | null,"since"?: string | null,"state"?: string | null,"subject"?: never,"unit"?: string | null,"value"?: number | null
+                           "account_id"?: number | null,"action_id"?: number | null,"body"?: never,"category"?: string | null,"closed_at"?: string | null,"confidence"?: number | null,"created_at"?: string | null,"customer_message_at"?: string | null,"customer_message_id"?: number | null,"decided_at"?: string | null,"decided_by"?: string | null,"display_id"?: number | null,"draft_id"?: number | null,"draft_length"?: number | null,"edit_distance"?: number | null,"edit_method"?: string | null,"edit_ratio"?: number | null,"episode"?: number | null,"evidence"?: never,"final_text"?: string | null,"gold_reply_id"?: number | null,"gold_reply_version"?: number | null,"grades"?: Json | null,"is_final"?: boolean | null,"is_override"?: boolean | null,"language"?: string | null,"maker"?: string | null,"maker_version"?: string | null,"missing"?: (string)[] | null,"outcome"?: string | null,"outcome_at"?: string | null,"reason"?: string | null,"replied_at"?: string | null,"reply_agent_id"?: number | null,"reply_message_id"?: number | null,"sent_length"?: number | null,"shown_at"?: string | null,"shown_by"?: string | null,"state"?: string | null,"waiting_since"?: string | null
                          }
                         Relationships: [
                     
                   ]
-                },"job_runs": {
+                },"gold_replies": {
                   Row: {
-                    "ended_at": string | null,"job": string,"message": string | null,"run_id": number,"seconds": number | null,"started_at": string | null,"state": string
+                    "account_id": number,"body": string,"category": string | null,"channels": NonNullable<Json>,"decided_at": string | null,"decided_by": string | null,"edited": number,"findings": NonNullable<Json>,"gold_reply_id": number,"language": string | null,"origin": string,"proposed_at": string,"proposed_by": string,"questions": (string)[],"reopened": number,"shown": number,"source_author": string | null,"source_display_id": number | null,"source_message_id": number | null,"status": string,"tags": (string)[],"title": string,"used": number,"version": number
                   }
                   ComputedFields: never
                   Insert: {
-                           "ended_at"?: string | null,"job"?: string | null,"message"?: string | null,"run_id"?: number | null,"seconds"?: number | null,"started_at"?: string | null,"state"?: string | null
+                           "account_id"?: number | null,"body"?: string | null,"category"?: string | null,"channels"?: Json | null,"decided_at"?: string | null,"decided_by"?: string | null,"edited"?: number | null,"findings"?: Json | null,"gold_reply_id"?: number | null,"language"?: string | null,"origin"?: string | null,"proposed_at"?: string | null,"proposed_by"?: string | null,"questions"?: (string)[] | null,"reopened"?: number | null,"shown"?: number | null,"source_author"?: string | null,"source_display_id"?: number | null,"source_message_id"?: number | null,"status"?: string | null,"tags"?: (string)[] | null,"title"?: string | null,"used"?: number | null,"version"?: number | null
                          }
                         Update: {
-                           "ended_at"?: string | null,"job"?: string | null,"message"?: string | null,"run_id"?: number | null,"seconds"?: number | null,"started_at"?: string | null,"state"?: string | null
+                           "account_id"?: number | null,"body"?: string | null,"category"?: string | null,"channels"?: Json | null,"decided_at"?: string | null,"decided_by"?: string | null,"edited"?: number | null,"findings"?: Json | null,"gold_reply_id"?: number | null,"language"?: string | null,"origin"?: string | null,"proposed_at"?: string | null,"proposed_by"?: string | null,"questions"?: (string)[] | null,"reopened"?: number | null,"shown"?: number | null,"source_author"?: string | null,"source_display_id"?: number | null,"source_message_id"?: number | null,"status"?: string | null,"tags"?: (string)[] | null,"title"?: string | null,"used"?: number | null,"version"?: number | null
                          }
                         Relationships: [
                     
+                  ]
+                },"gold_reply_versions": {
+                  Row: {
+                    "account_id": number,"body": string,"category": string | null,"changed_at": string,"changed_by": string,"channels": NonNullable<Json>,"findings": NonNullable<Json>,"gold_reply_id": number,"language": string | null,"questions": (string)[],"tags": (string)[],"title": string,"version": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"body"?: string | null,"category"?: string | null,"changed_at"?: string | null,"changed_by"?: string | null,"channels"?: Json | null,"findings"?: Json | null,"gold_reply_id"?: number | null,"language"?: string | null,"questions"?: (string)[] | null,"tags"?: (string)[] | null,"title"?: string | null,"version"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"body"?: string | null,"category"?: string | null,"changed_at"?: string | null,"changed_by"?: string | null,"channels"?: Json | null,"findings"?: Json | null,"gold_reply_id"?: number | null,"language"?: string | null,"questions"?: (string)[] | null,"tags"?: (string)[] | null,"title"?: string | null,"version"?: number | null
+                         }
+                        Relationships: [
+                    {
+      foreignKeyName: "gold_reply_versions_gold_reply_fkey"
+      columns: ["account_id","gold_reply_id"]
+isOneToOne: false
+      referencedRelation: "gold_replies"
+      referencedColumns: ["account_id","gold_reply_id"]
+    }
                   ]
                 },"ledger_status": {
                   Row: {
@@ -535,6 +615,28 @@ isOneToOne: false
                         Relationships: [
                     
                   ]
+                },"reply_variables": {
+                  Row: {
+                    "description": string,"example": string,"name": string,"type": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "description"?: string | null,"example"?: string | null,"name"?: string | null,"type"?: string | null
+                         }
+                        Update: {
+                           "description"?: string | null,"example"?: string | null,"name"?: string | null,"type"?: string | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"sending_status": {
+                  Row: {
+                    "account_id": number,"agent_id": number | null,"failures": number,"hint": string | null,"in_doubt": number | null,"oldest_at": string | null,"pending": number | null,"problem": string | null,"problem_at": string | null,"retry_at": string | null,"sending": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"settings": {
                   Row: {
                     "account_id": number,"changed_at": string | null,"changed_by": string | null,"description": string,"is_default": boolean | null,"name": string,"value": Json | null
@@ -584,10 +686,7 @@ isOneToOne: false
                 }
           }
           Functions: {
-            "acknowledge_alert":
-{ Args: { "account_id": number,"alert_id": number }; Returns: boolean
-                           },
-"acknowledge_notification":
+            "acknowledge_notification":
 { Args: { "account_id": number,"notification_id": number }; Returns: boolean
                            },
 "add_default_sla_policy":
@@ -598,14 +697,34 @@ isOneToOne: false
               "endpoint_id": number,"signing_secret": string
             }[]
                            },
+"approve_draft":
+{ Args: { "account_id": number,"draft_id": number,"final_text"?: string,"grades"?: Json,"override"?: boolean }; Returns: number
+                           },
+"approve_gold_reply":
+{ Args: { "account_id": number,"confirm_personal_data"?: boolean,"gold_reply_id": number,"version"?: number }; Returns: undefined
+                           },
+"cancel_action":
+{ Args: { "account_id": number,"action_id": number }; Returns: boolean
+                           },
+"claim_draft":
+{ Args: { "account_id": number,"draft_id": number }; Returns: string
+                           },
 "connect_foreign":
 { Args: { "account_id": number,"secret_name"?: string }; Returns: string
+                           },
+"conversation_history":
+{ Args: { "account_id": number,"after"?: string,"display_id": number,"most"?: number }; Returns: {
+              "actor": string,"at": string,"details": Json,"kind": string,"place": string,"source": string,"summary": string
+            }[]
                            },
 "delete_calendar":
 { Args: { "account_id": number,"calendar_id": number }; Returns: undefined
                            },
 "disconnect_foreign":
 { Args: { "account_id": number }; Returns: boolean
+                           },
+"enqueue_action":
+{ Args: { "account_id": number,"arguments": Json,"display_id": number,"kind": string }; Returns: number
                            },
 "episodes_at":
 { Args: { "account_id": number,"as_of": string,"display_ids"?: (number)[],"learnt_by"?: string }; Returns: Database["analytics"]['Views']["episodes"]['Row'][]
@@ -625,6 +744,9 @@ isOneToOne: false
               "applied_at": string,"applied_until": string,"calendar_id": number,"clock": string,"closed_by": number,"counted": boolean,"due_at": string,"ended_at": string,"episode": number,"instance": number,"opened_by": number,"part": number,"policy_id": number,"policy_name": string,"seconds": number,"started_at": string,"state": string,"target_seconds": number,"version": number,"why": string
             }[]
                            },
+"import_canned_responses":
+{ Args: { "account_id": number,"responses"?: Json }; Returns: Json
+                           },
 "merge_conversations":
 { Args: { "account_id": number,"child": number,"parent": number }; Returns: undefined
                            },
@@ -641,13 +763,34 @@ isOneToOne: false
 "pause_sync":
 { Args: { "account_id": number,"door": string }; Returns: undefined
                            },
-"public_status":
-{ Args: Record<PropertyKey, never>; Returns: Json
+"promote_to_gold":
+{ Args: { "account_id": number,"category"?: string,"draft_id"?: number,"language"?: string,"message_id"?: number,"tags"?: (string)[],"title"?: string }; Returns: {
+              "gold_reply_id": number,"is_new": boolean
+            }[]
+                           },
+"propose_draft":
+{ Args: { "account_id": number,"body": string,"confidence": number,"display_id": number,"evidence"?: Json,"maker": string,"maker_version": string,"message_id": number }; Returns: number
+                           },
+"propose_gold_reply":
+{ Args: { "account_id": number,"gold_reply": Json }; Returns: {
+              "gold_reply_id": number,"is_new": boolean
+            }[]
+                           },
+"record_gold_reply":
+{ Args: { "account_id": number,"gold_reply": Json,"idempotency_key"?: string }; Returns: {
+              "findings": Json,"gold_reply_id": number,"is_new": boolean,"status": string
+            }[]
                            },
 "record_webhook":
 { Args: { "account_id": number,"body": string,"delivery_id": string,"headers": Json,"proof": string,"signed_at": string }; Returns: {
               "outcome": string
             }[]
+                           },
+"reject_draft":
+{ Args: { "account_id": number,"draft_id": number,"reason": string }; Returns: undefined
+                           },
+"release_draft":
+{ Args: { "account_id": number,"draft_id": number }; Returns: boolean
                            },
 "remove_notification_endpoint":
 { Args: { "account_id": number,"endpoint_id": number }; Returns: undefined
@@ -657,20 +800,29 @@ isOneToOne: false
               "deliveries": number,"outcome": string
             }[]
                            },
+"resume_sending":
+{ Args: { "account_id": number }; Returns: boolean
+                           },
 "resume_sync":
 { Args: { "account_id": number,"door": string }; Returns: undefined
+                           },
+"retire_gold_reply":
+{ Args: { "account_id": number,"gold_reply_id": number }; Returns: undefined
                            },
 "retire_sla_policy":
 { Args: { "account_id": number,"policy_id": number }; Returns: undefined
                            },
+"retry_action":
+{ Args: { "account_id": number,"action_id": number }; Returns: undefined
+                           },
 "save_calendar":
 { Args: { "account_id": number,"calendar_id"?: number,"exceptions"?: Json,"name": string,"time_zone": string,"valid_from"?: string,"weekly": Json }; Returns: number
                            },
+"save_gold_reply":
+{ Args: { "account_id": number,"confirm_personal_data"?: boolean,"gold_reply": Json,"gold_reply_id"?: number,"version"?: number }; Returns: number
+                           },
 "save_sla_policy":
 { Args: { "account_id": number,"conditions": Json,"name": string,"place"?: number,"policy_id"?: number,"targets": Json,"valid_from"?: string }; Returns: number
-                           },
-"set_alert_rule":
-{ Args: { "account_id": number,"changes": Json,"kind": string }; Returns: Json
                            },
 "set_database_source":
 { Args: { "account_id": number,"source_schema": string }; Returns: string
@@ -711,9 +863,6 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
-"snooze_alert":
-{ Args: { "account_id": number,"alert_id": number,"until": string }; Returns: boolean
-                           },
 "test_notification":
 { Args: { "account_id": number,"endpoint_id": number }; Returns: number
                            },
