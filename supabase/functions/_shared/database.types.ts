@@ -216,6 +216,14 @@ export type Database = {
                   Relationships: [
                     
                   ]
+                },"live_status": {
+                  Row: {
+                    "account_id": number | null,"agents": Json | null,"alerts": Json | null,"as_of": string | null,"channels": Json | null,"checked_at": string | null,"conversations": Json | null,"response_times": Json | null,"service": Json | null,"service_state": string | null,"sla": Json | null,"sla_compliance": number | null,"time_zone": string | null,"uptime_30d": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"messages": {
                   Row: {
                     "account_id": number,"attachment_count": number | null,"attachments": Json | null,"content": string | null,"content_attributes": Json | null,"content_type": string | null,"created_at": string | null,"csat_feedback": string | null,"csat_rating": number | null,"deleted_at": string | null,"delivery_status": string | null,"display_id": number,"inbox_id": number | null,"is_private": boolean | null,"message_id": number,"message_type": string | null,"sender_id": number | null,"sender_kind": string | null,"sender_name": string | null
@@ -403,16 +411,24 @@ export type Database = {
                         Relationships: [
                     
                   ]
+                },"alert_rules": {
+                  Row: {
+                    "account_id": number,"changed_at": string | null,"changed_by": string | null,"check_name": string,"clear_seconds": number,"clear_threshold": number,"description": string,"for_seconds": number,"is_default": boolean | null,"is_enabled": boolean,"kind": string,"quiet_end_minute": number | null,"quiet_start_minute": number | null,"severity": "info"|"warning"|"critical","threshold": number,"title": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"alerts": {
                   Row: {
-                    "account_id": number,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"subject": string,"times": number
+                    "account_id": number,"acknowledged_at": string | null,"acknowledged_by": string | null,"alert_id": number,"hint": string | null,"kind": string,"last_raised_at": string,"message": string,"raised_at": string,"resolved_at": string | null,"severity": "info"|"warning"|"critical","snoozed_by": string | null,"snoozed_until": string | null,"subject": string,"times": number
                   }
                   ComputedFields: never
                   Insert: {
-                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"severity"?: "info"|"warning"|"critical" | null,"snoozed_by"?: string | null,"snoozed_until"?: string | null,"subject"?: string | null,"times"?: number | null
                          }
                         Update: {
-                           "account_id"?: number | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"subject"?: string | null,"times"?: number | null
+                           "account_id"?: number | null,"acknowledged_at"?: string | null,"acknowledged_by"?: string | null,"alert_id"?: number | null,"hint"?: string | null,"kind"?: string | null,"last_raised_at"?: string | null,"message"?: string | null,"raised_at"?: string | null,"resolved_at"?: string | null,"severity"?: "info"|"warning"|"critical" | null,"snoozed_by"?: string | null,"snoozed_until"?: string | null,"subject"?: string | null,"times"?: number | null
                          }
                         Relationships: [
                     
@@ -530,6 +546,34 @@ isOneToOne: false
       referencedRelation: "gold_replies"
       referencedColumns: ["account_id","gold_reply_id"]
     }
+                  ]
+                },"health_checks": {
+                  Row: {
+                    "account_id": number | null,"checked_at": string,"hint": string | null,"message": string,"name": string,"since": string,"state": string,"subject": string | null,"unit": string | null,"value": number | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: never,"checked_at"?: string | null,"hint"?: string | null,"message"?: string | null,"name"?: string | null,"since"?: string | null,"state"?: string | null,"subject"?: never,"unit"?: string | null,"value"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: never,"checked_at"?: string | null,"hint"?: string | null,"message"?: string | null,"name"?: string | null,"since"?: string | null,"state"?: string | null,"subject"?: never,"unit"?: string | null,"value"?: number | null
+                         }
+                        Relationships: [
+                    
+                  ]
+                },"job_runs": {
+                  Row: {
+                    "ended_at": string | null,"job": string,"message": string | null,"run_id": number,"seconds": number | null,"started_at": string | null,"state": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "ended_at"?: string | null,"job"?: string | null,"message"?: string | null,"run_id"?: number | null,"seconds"?: number | null,"started_at"?: string | null,"state"?: string | null
+                         }
+                        Update: {
+                           "ended_at"?: string | null,"job"?: string | null,"message"?: string | null,"run_id"?: number | null,"seconds"?: number | null,"started_at"?: string | null,"state"?: string | null
+                         }
+                        Relationships: [
+                    
                   ]
                 },"ledger_status": {
                   Row: {
@@ -686,7 +730,10 @@ isOneToOne: false
                 }
           }
           Functions: {
-            "acknowledge_notification":
+            "acknowledge_alert":
+{ Args: { "account_id": number,"alert_id": number }; Returns: boolean
+                           },
+"acknowledge_notification":
 { Args: { "account_id": number,"notification_id": number }; Returns: boolean
                            },
 "add_default_sla_policy":
@@ -776,6 +823,9 @@ isOneToOne: false
               "gold_reply_id": number,"is_new": boolean
             }[]
                            },
+"public_status":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "record_gold_reply":
 { Args: { "account_id": number,"gold_reply": Json,"idempotency_key"?: string }; Returns: {
               "findings": Json,"gold_reply_id": number,"is_new": boolean,"status": string
@@ -824,6 +874,9 @@ isOneToOne: false
 "save_sla_policy":
 { Args: { "account_id": number,"conditions": Json,"name": string,"place"?: number,"policy_id"?: number,"targets": Json,"valid_from"?: string }; Returns: number
                            },
+"set_alert_rule":
+{ Args: { "account_id": number,"changes": Json,"kind": string }; Returns: Json
+                           },
 "set_database_source":
 { Args: { "account_id": number,"source_schema": string }; Returns: string
                            },
@@ -863,6 +916,9 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"snooze_alert":
+{ Args: { "account_id": number,"alert_id": number,"until": string }; Returns: boolean
+                           },
 "test_notification":
 { Args: { "account_id": number,"endpoint_id": number }; Returns: number
                            },
