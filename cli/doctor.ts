@@ -218,6 +218,8 @@ async function checkCron(database: Database): Promise<Found> {
     `select distinct on (jobs.jobname) jobs.jobname, runs.return_message, runs.status
     from cron.job as jobs join cron.job_run_details as runs on runs.jobid = jobs.jobid
     where runs.end_time is not null and runs.start_time > now() - interval '1 hour'
+      -- Cut off as the server stopped, which is no fault of the job.
+      and runs.return_message is distinct from 'server restarted'
     order by jobs.jobname, runs.start_time desc`,
   ).then((rows) => rows.filter((row) => (row as { status?: string }).status === "failed"));
   if (failed.length > 0) {

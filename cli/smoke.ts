@@ -381,7 +381,10 @@ async function checkJobs(database: Database): Promise<Found> {
     from cron.job as jobs
     left join lateral (
       select details.status, details.return_message from cron.job_run_details as details
-      where details.jobid = jobs.jobid and details.end_time is not null order by details.start_time desc limit 1
+      where details.jobid = jobs.jobid and details.end_time is not null
+        -- Cut off as the server stopped, which is no fault of the job.
+        and details.return_message is distinct from 'server restarted'
+      order by details.start_time desc limit 1
     ) as runs on true
     where jobs.active and jobs.jobname <> $1 order by jobs.jobname`,
     [PROBE],

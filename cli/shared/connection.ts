@@ -203,6 +203,10 @@ export async function withDatabase<Value>(
   output.hide(address.password);
   const mode = address.parameters.get("sslmode");
   const isPlain = mode === "disable" || (mode === null && isPrivateHost(address.host));
+  const problemOf = (error: unknown) =>
+    error instanceof Problem
+      ? error
+      : databaseProblem(error, { host: address.host, port: address.port, user: address.user });
   const client = new Client({
     host: address.host,
     port: address.port,
@@ -225,12 +229,15 @@ export async function withDatabase<Value>(
       await client.query("select set_config('statement_timeout', $1, false)", [`${statementSeconds}s`]);
     }
     return await work({
-      rows: async (text, values = []) => (await client.query(text, values)).rows,
+      // Already here, since a step that fails is a line of its own and the next one is taken.
+      rows: async (text, values = []) => {
+        const result = await client.query(text, values).catch((error) => Promise.reject(problemOf(error)));
+        return result.rows;
+      },
     });
   } catch (error) {
     if (signal.aborted) throw new Interrupted(atCtrlC?.());
-    if (error instanceof Problem) throw error;
-    throw databaseProblem(error, { host: address.host, port: address.port, user: address.user });
+    throw problemOf(error);
   } finally {
     signal.removeEventListener("abort", end);
     await client.end().catch(() => {});
@@ -310,7 +317,7 @@ export function databaseProblem(error: unknown, login: { host: string; port: num
   if (code === "42501" || code === "OC403") {
     return new Problem(EXIT.notAllowed, `${message}.`, hintOf(error) ?? "Connect as postgres, the project's owner.");
   }
-  if (/^(42883|42P01|3F000|42703|42P02)$/.test(code)) {
+  if (/^(42883|42P01|3F000|42703|42704|42P02)$/.test(code)) {
     return new Problem(
       EXIT.finding,
       `The database at ${at} lacks a part of this project (${message}).`,

@@ -172,6 +172,23 @@ test("a job that was removed is one red line, with the statement that brings it 
   expect(await red("doctor")).toEqual([]);
 });
 
+test("a run that a restart of the server cut off is no finding, another that failed is", async () => {
+  const fail = async (message: string) => {
+    await client.query(
+      `insert into cron.job_run_details (jobid, runid, command, status, return_message, start_time, end_time)
+      select jobid, -1, command, 'failed', $1, now() + interval '1 minute', now() from cron.job where jobname = 'sla-sweep'`,
+      [message],
+    );
+    const told = [await here(["doctor", "--json"]), await here(["smoke", "--json", "--evidence", "cut-off"])];
+    await client.query("delete from cron.job_run_details where runid = -1");
+    return told.map(({ out }) => out.includes(`failed: ${message}`));
+  };
+
+  expect(await fail("server restarted")).toEqual([false, false]);
+  expect(await fail("ERROR: it broke")).toEqual([true, true]);
+  await rm(join(folder, "cut-off"), { recursive: true });
+});
+
 test("a grant that was revoked is one red line, with the grant", async () => {
   await asPostgres("revoke select on analytics.conversations from authenticated");
 
@@ -199,7 +216,11 @@ test("an extension that is missing is red in doctor, and in smoke where it is ne
       next: "create extension if not exists http with schema extensions;",
     }),
   ]);
-  expect(smoke.map(({ name }) => name)).toContain("sync");
+  expect(smoke).toContainEqual(expect.objectContaining({
+    name: "sync",
+    message: expect.stringContaining("lacks a part of this project"),
+    next: expect.stringContaining("occ doctor"),
+  }));
   await asPostgres(doctor[0].next ?? "");
   expect(await red("doctor")).toEqual([]);
 });
