@@ -236,7 +236,9 @@ declare
     (select max(runs.run_id) + 1 from ops.job_runs as runs), 0);
 begin
   insert into ops.job_runs as existing (run_id, job, started_at, ended_at, state, seconds, message)
-  select told.runid, left(coalesce(jobs.jobname, told.jobid::text), 200), told.start_time, told.end_time,
+  select told.runid, left(coalesce(jobs.jobname, told.jobid::text), 200), told.start_time,
+    -- Of what a restart cut off pg_cron notes no end.
+    case when told.status = 'failed' then coalesce(told.end_time, told.start_time, copy_job_runs.as_of) else told.end_time end,
     case when told.status in ('succeeded', 'failed') then told.status else 'running' end,
     extract(epoch from told.end_time - told.start_time)::double precision, left(told.return_message, 500)
   from cron.job_run_details as told

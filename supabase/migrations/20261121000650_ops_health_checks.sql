@@ -134,17 +134,22 @@ comment on function ops.sample_chatwoot is
   'The checks chatwoot_root, chatwoot_api and chatwoot_read, one request each, and what they say of the service together.';
 
 create function ops.outbox_backlog(account_id bigint, as_of timestamptz)
-returns table (waiting bigint, oldest_at timestamptz, dead bigint)
+returns table (waiting bigint, oldest_at timestamptz, retried bigint, held bigint, dead bigint)
 language sql stable security invoker set search_path = '' as $$
-  select count(*) filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of),
-    min(outbox.created_at) filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of),
+  select count(*) filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of and not settings.is_off),
+    -- One that was sent anew waits since then.
+    min(coalesce(outbox.first_attempted_at, outbox.next_attempt_at))
+      filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of and not settings.is_off),
+    count(*) filter (where outbox.state <> 'dead' and outbox.next_attempt_at > outbox_backlog.as_of and not settings.is_off),
+    count(*) filter (where outbox.state <> 'dead' and settings.is_off),
     count(*) filter (where outbox.state = 'dead')
   from actions.outbox
+  cross join (select ops.setting(outbox_backlog.account_id, 'sending') = '"off"' as is_off) as settings
   where outbox.account_id = outbox_backlog.account_id and (outbox.state in ('pending', 'sending')
     or (outbox.state = 'dead' and outbox.settled_at > outbox_backlog.as_of - interval '24 hours'))
 $$;
 comment on function ops.outbox_backlog is
-  'Approved actions that are due and not carried out: how many, since when the oldest; and how many were given up in the last day.';
+  'Approved actions that are due and not carried out: how many, since when the oldest; how many failed and are tried again later; how many are held back while sending is off; and how many were given up in the last day.';
 
 create function ops.verify_audit(account_id bigint, as_of timestamptz default now(), batch_size integer default 1000)
 returns ops.health_accounts
@@ -301,8 +306,8 @@ begin
   where clocks.breach_at > sample_database.as_of - interval '1 hour' and clocks.breach_at <= sample_database.as_of
     and clocks.account_id = sample_database.account_id and clocks.outcome = 'breached';
   return next (sample_database.account_id, 'breaches', '', case when v_count >= 5 then 'fail' when v_count > 0 then 'warn' else 'ok' end,
-    v_count, 'breaches', format('%s promises were broken in the last hour.', v_count),
-    case when v_count > 0 then 'Who is late now and who is next: select * from api.sla_board.' end,
+    v_count, 'breaches', format('Promises broken within the last hour: %s.', v_count),
+    case when v_count > 0 then 'Who is late now and who is next: select * from api.sla_board' end,
     sample_database.as_of)::ops.health_sample;
 
   for v_row in
@@ -328,18 +333,23 @@ begin
       sample_database.as_of)::ops.health_sample;
   end loop;
 
-  select backlog.waiting, backlog.oldest_at, backlog.dead into v_row
+  select backlog.* into v_row
   from ops.outbox_backlog(sample_database.account_id, sample_database.as_of) as backlog;
   v_seconds := coalesce(extract(epoch from sample_database.as_of - v_row.oldest_at), 0);
-  return next (sample_database.account_id, 'outbox', '', case when v_seconds >= 1800 then 'fail' when v_seconds >= 300 then 'warn' else 'ok' end,
-    v_seconds, 'seconds', case when v_row.waiting = 0 then 'Nothing waits to be carried out in Chatwoot.'
-      else format('%s approved actions are due and not carried out, the oldest for %s.', v_row.waiting,
-        ops.ago(v_row.oldest_at, sample_database.as_of)) end,
-    case when v_seconds >= 300 then 'Look at api.sending_status: is the sending stopped, or Chatwoot down?' end,
+  return next (sample_database.account_id, 'outbox', '', case when v_seconds >= 1800 then 'fail' when v_seconds >= 300 or v_row.retried > 0 then 'warn' else 'ok' end,
+    v_seconds, 'seconds', case
+      -- A person wished so, as with a door of the sync that is paused.
+      when v_row.held > 0 then format('Sending is off, which holds back approved actions: %s.', v_row.held)
+      when v_row.waiting > 0 then format('Approved actions that are due and not carried out: %s, the oldest for %s.', v_row.waiting,
+        ops.ago(v_row.oldest_at, sample_database.as_of))
+      when v_row.retried > 0 then format('Approved actions that failed and are tried again later: %s.', v_row.retried)
+      else 'Nothing waits to be carried out in Chatwoot.' end,
+    case when v_seconds >= 300 then 'Look at api.sending_status: is the sending stopped, or Chatwoot down?'
+      when v_row.retried > 0 then 'Why: select action_id, kind, problem, hint from api.actions where state = ''pending'' and problem is not null' end,
     sample_database.as_of)::ops.health_sample;
   return next (sample_database.account_id, 'dead_deliveries', 'outbox', case when v_row.dead > 0 then 'warn' else 'ok' end, v_row.dead,
-    'dead', format('%s approved actions were given up in the last day.', v_row.dead),
-    case when v_row.dead > 0 then 'What and why: select * from api.actions where state = ''dead''; then api.retry_action(…) or api.cancel_action(…).' end,
+    'dead', format('Approved actions that were given up in the last day: %s.', v_row.dead),
+    case when v_row.dead > 0 then 'What and why: select * from api.actions where state = ''dead''; then api.retry_action(…). What need not be sent any more counts for a day.' end,
     sample_database.as_of)::ops.health_sample;
   select count(*), mode() within group (order by dead.reason) as reason into v_row from inbox.deliveries as dead
   where dead.account_id = sample_database.account_id and dead.outcome = 'dead'
@@ -390,7 +400,11 @@ declare
   v_row record;
   v_bytes bigint := pg_database_size(current_database());
   v_growth double precision;
+  -- Whoever has a larger disk has said so.
+  v_full double precision := (select coalesce(max(rules.threshold) filter (where rules.account_id > 0), max(rules.threshold))
+    from ops.alert_rules as rules where rules.kind = 'disk.full');
   v_oldest timestamptz;
+  v_swept_at timestamptz;
   v_seconds double precision;
   -- While everything stood still no job is to blame, and a daily one has until tomorrow.
   v_gap_until timestamptz := (select max(intervals.ended_at) from ops.service_intervals as intervals
@@ -413,10 +427,12 @@ begin
       from cron.job as jobs
       cross join lateral (
         -- In a row: those after the last that went well.
-        select count(*) filter (where runs.state = 'failed' and runs.run_id > coalesce(runs.last_good, 0)) as failures
+        select count(*) filter (where runs.state = 'failed' and runs.run_id > coalesce(runs.last_good, 0)
+            -- What a restart cut off is no fault of the job; one that never gets to its end is missed.
+            and coalesce(runs.message, '') not in ('server restarted', 'The record of the run is gone.')) as failures
         from (
           select latest.*, max(latest.run_id) filter (where latest.state = 'succeeded') over () as last_good
-          from (select recent.run_id, recent.state from ops.job_runs as recent
+          from (select recent.run_id, recent.state, recent.message from ops.job_runs as recent
             where recent.job = jobs.jobname and recent.state <> 'running' order by recent.run_id desc limit 10) as latest
         ) as runs
       ) as lasts
@@ -430,7 +446,8 @@ begin
     return next (0, 'cron_alive', v_row.jobname, case when v_row.missed >= 3 then 'fail' when v_row.failures > 0 then 'warn' else 'ok' end,
       v_row.missed, 'runs missed or failed',
       -- Without the error's own words, which may quote another account's data: every account sees this.
-      case when v_row.failures > 0 then format('The job %s has failed %s times in a row.', v_row.jobname, v_row.failures)
+      case when v_row.failures = 1 then format('The last run of the job %s failed.', v_row.jobname)
+        when v_row.failures > 0 then format('The job %s has failed %s times in a row.', v_row.jobname, v_row.failures)
         when v_row.missed >= 3 then format('The job %s has not run to its end for %s.', v_row.jobname,
           ops.ago(v_row.last_success_at, sample_project.as_of))
         else format('The job %s runs.', v_row.jobname) end,
@@ -440,10 +457,14 @@ begin
   return next (0, 'cron_alive', '', 'ok', 0, 'runs missed or failed', 'Checks run.', null, sample_project.as_of)::ops.health_sample;
 
   select min(clocks.attention_at) into v_oldest from sla.clocks where clocks.attention_at < sample_project.as_of;
-  v_seconds := coalesce(extract(epoch from sample_project.as_of - v_oldest), 0);
+  -- A sweep that came to its end left nothing that was due: what is older became known after it.
+  v_swept_at := (select swept.started_at from ops.job_runs as swept
+    where swept.job = 'sla-sweep' and swept.state = 'succeeded' and swept.seconds < 30 order by swept.run_id desc limit 1);
+  v_seconds := case when v_oldest is null then 0
+    else greatest(extract(epoch from sample_project.as_of - greatest(v_oldest, v_swept_at)), 0) end;
   return next (0, 'sla_sweep', '', case when v_seconds >= 600 then 'fail' when v_seconds >= 180 then 'warn' else 'ok' end, v_seconds,
     'seconds', case when v_seconds < 180 then 'Breaches and warnings are told of in time.'
-      else format('A breach or warning that was due %s ago has not been told of.', ops.ago(v_oldest, sample_project.as_of)) end,
+      else format('A breach or warning that was due %s ago has not been told of.', ops.ago(greatest(v_oldest, v_swept_at), sample_project.as_of)) end,
     case when v_seconds >= 180 then 'Look at the job sla-sweep in ops.job_runs; by hand: call sla.tick().' end,
     sample_project.as_of)::ops.health_sample;
 
@@ -453,15 +474,17 @@ begin
   where hours.account_id = 0 and hours.name = 'database_size' and hours.subject = ''
     and hours.hour <= sample_project.as_of - interval '1 day' and hours.hour >= sample_project.as_of - interval '8 days'
   order by hours.hour limit 1;
-  return next (0, 'database_size', '', case when v_bytes >= 6500::bigint * 1048576 then 'warn' else 'ok' end, v_bytes / 1048576.0, 'megabytes',
+  return next (0, 'database_size', '', case when v_bytes >= v_full * 1048576 then 'warn' else 'ok' end, v_bytes / 1048576.0, 'megabytes',
     format('The database holds %s%s.', pg_size_pretty(v_bytes),
       case when v_growth is not null then format(', %s MB %s a day over the last days', round(abs(v_growth)),
         case when v_growth < 0 then 'less' else 'more' end) else '' end),
-    case when v_bytes >= 6500::bigint * 1048576 then 'Enlarge the disk, or lower raw_retention_days; what is largest: select oid::regclass, pg_size_pretty(pg_total_relation_size(oid)) from pg_class where relkind = ''r'' order by pg_total_relation_size(oid) desc limit 10. The alert disk.full has the size from which on it is too much.' end,
+    case when v_bytes >= v_full * 1048576 then 'Enlarge the disk, or lower raw_retention_days; what is largest: select oid::regclass, pg_size_pretty(pg_total_relation_size(oid)) from pg_class where relkind = ''r'' order by pg_total_relation_size(oid) desc limit 10. The alert disk.full has the size from which on it is too much.' end,
     sample_project.as_of)::ops.health_sample;
 
   select runs.job, runs.seconds into v_row from ops.job_runs as runs
   where runs.ended_at > sample_project.as_of - interval '1 hour' and runs.seconds is not null
+    -- Those that stay and look until their minute is over are as long as that by design.
+    and not exists (select from cron.job as staying where staying.jobname = runs.job and staying.command like '%linger => true%')
   order by runs.seconds desc limit 1;
   v_seconds := v_row.seconds;
   return next (0, 'slow_queries', '', case when v_seconds is null then 'unknown' when v_seconds >= 120 then 'warn' else 'ok' end,

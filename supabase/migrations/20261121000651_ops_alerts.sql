@@ -231,7 +231,10 @@ begin
           v_quiet_until := ops.quiet_until(v_rule.quiet_start_minute, v_rule.quiet_end_minute, v_zone, v_sample.at);
           select * into v_alert from ops.alerts as existing
           where existing.account_id = evaluate_alerts.account_id and existing.alert_id = v_state.alert_id;
-          if v_quiet_until is null and coalesce(v_alert.snoozed_until <= v_sample.at, true) then
+          if v_alert.acknowledged_at is not null and v_alert.snoozed_until is null then
+            -- Somebody is at it since the quiet hours: nothing to be told, and so no end of it either.
+            null;
+          elsif v_quiet_until is null and coalesce(v_alert.snoozed_until <= v_sample.at, true) then
             perform ops.tell_alert(v_rule, v_alert, case when v_alert.snoozed_until is null then 'fired' else 'still' end, v_sample.at);
             v_state.is_told := true;
           end if;
@@ -370,10 +373,12 @@ begin
   where existing.account_id = v_alert.account_id and existing.alert_id = v_alert.alert_id;
   -- When the time is over, and it still lasts, it is told again.
   update ops.alert_states as existing set is_told = false
-  where existing.account_id = v_alert.account_id and existing.alert_id = v_alert.alert_id;
+  where existing.account_id = v_alert.account_id and existing.alert_id = v_alert.alert_id
+    and (snooze_alert.until is not null or v_alert.snoozed_until is not null);
   update ops.notifications as existing set next_escalation_at = null
-  where existing.account_id = v_alert.account_id and existing.dedupe_key = format('alert:%s:fired', v_alert.alert_id)
-    and existing.next_escalation_at is not null;
+  where existing.account_id = v_alert.account_id and existing.next_escalation_at is not null
+    and (existing.dedupe_key = format('alert:%s:fired', v_alert.alert_id)
+      or starts_with(existing.dedupe_key, format('alert:%s:still', v_alert.alert_id)));
   perform audit.log(v_alert.account_id, 'alert.snoozed', 'alert:' || v_alert.alert_id,
     jsonb_build_object('kind', v_alert.kind, 'subject', v_alert.subject, 'until', snooze_alert.until), 'done',
     as_of => snooze_alert.as_of);

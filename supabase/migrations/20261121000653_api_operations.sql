@@ -89,10 +89,13 @@ declare
   v_checked_at timestamptz := (select checks.checked_at from ops.health_checks as checks
     where checks.account_id = 0 and checks.name = 'cron_alive' and checks.subject = '');
   v_is_fresh boolean := coalesce(v_checked_at > public_status.as_of - interval '3 minutes', false);
+  -- An account whose checks or alerts break is watched by nobody.
+  v_is_watched boolean := not exists (select from ops.health_checks as checks
+    where checks.name = 'checks' and checks.state = 'fail' and checks.checked_at > public_status.as_of - interval '10 minutes');
   v_services jsonb;
 begin
   -- That cron stands still is known by nobody but whoever asks from outside.
-  select jsonb_build_object('database', 'ok', 'checks', case when v_is_fresh then 'ok' else 'fail' end)
+  select jsonb_build_object('database', 'ok', 'checks', case when v_is_fresh and v_is_watched then 'ok' else 'fail' end)
     || coalesce(jsonb_object_agg(told.service, case when told.is_down then 'fail' else 'ok' end), '{}')
   into v_services
   from (

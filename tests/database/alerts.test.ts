@@ -333,6 +333,40 @@ describe("people", () => {
       expect(await told(sql)).toEqual([expect.objectContaining({ news: "fired" })]);
     }));
 
+  test("acknowledged in quiet hours: nobody is told of it afterwards, nor of its end", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows("select ops.set_alert_rule(1, 'service.down', $1)", [{
+        quiet_start_minute: 590,
+        quiet_end_minute: 630,
+      }]);
+      let now = await fire(sql);
+      await sql.rows("select ops.acknowledge_alert(1, $1, $2)", [await alertId(sql), now]);
+
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 40), from: now });
+      await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
+
+      expect((await raised(sql))[0].resolved_at).not.toBeNull();
+      expect(await told(sql)).toEqual([]);
+    }));
+
+  test("snoozed a second time: what was told in between escalates no further either", () =>
+    database.rolledBack(async (sql) => {
+      await add(sql);
+      await add(sql, { escalate_after_seconds: 60 });
+      let now = await fire(sql);
+      const escalating = () =>
+        sql.value("select count(*)::int from ops.notifications where next_escalation_at is not null");
+      const snooze = async () => {
+        await sql.rows("select ops.snooze_alert(1, $1, $2, $3)", [await alertId(sql), later(now, 5), now]);
+      };
+      await snooze();
+      expect(await escalating()).toBe(0);
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 8), from: now });
+      expect(await escalating()).toBe(1);
+      await snooze();
+      expect(await escalating()).toBe(0);
+    }));
+
   test("change a rule, within limits and logged; null is the default again; turned off, what lasts ends unsaid", () =>
     database.rolledBack(async (sql) => {
       const admin = await member(sql, 1, "admin");

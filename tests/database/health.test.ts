@@ -82,6 +82,39 @@ describe("an account's checks", () => {
       });
     }));
 
+  test("approved actions: due, tried again later, held back while sending is off, given up; each in words", () =>
+    database.rolledBack(async (sql) => {
+      const outbox = async (rows: [state: string, created: number, first: number | null, next: number][]) => {
+        await sql.rows("delete from actions.outbox where true");
+        for (const [state, created, first, next] of rows) {
+          await sql.rows(
+            `insert into actions.outbox (account_id, action_id, display_id, kind, arguments, state, created_at, created_by,
+              first_attempted_at, next_attempt_at, floor_message_id, settled_at)
+            select 1, coalesce(max(action_id), 0) + 1, 1, 'note', '{}', $1, $2, 'user:a', $3, $4, 0,
+              case when $1 = 'dead' then $4::timestamptz end from actions.outbox`,
+            [state, later(NOW, created), first === null ? null : later(NOW, first), later(NOW, next)],
+          );
+        }
+        return await checks(sql);
+      };
+      expect((await outbox([["pending", -1, null, -1]])).outbox).toMatchObject({ state: "ok", value: 60 });
+      expect((await outbox([["pending", -40, null, -40], ["pending", -2, null, -2]])).outbox).toMatchObject({
+        ...{ state: "fail", value: 2400, hint: expect.stringMatching(/sending_status/) },
+        message: "Approved actions that are due and not carried out: 2, the oldest for 40 minutes.",
+      });
+      // Given up three days ago, and sent anew a moment ago.
+      expect((await outbox([["pending", -5000, null, 0]])).outbox).toMatchObject({ state: "ok", value: 0 });
+      expect((await outbox([["pending", -90, -90, 30]])).outbox).toMatchObject({
+        ...{ state: "warn", value: 0, message: "Approved actions that failed and are tried again later: 1." },
+      });
+      const dead = await outbox([["dead", -90, -90, -60], ["dead", -9000, -9000, -1500]]);
+      expect(dead["dead_deliveries/outbox"]).toMatchObject({ state: "warn", value: 1 });
+      await sql.rows(`select ops.set_setting(1, 'sending', '"off"')`);
+      expect((await outbox([["pending", -4000, null, -4000], ["pending", -90, -90, 30]])).outbox).toMatchObject({
+        ...{ state: "ok", value: 0, message: "Sending is off, which holds back approved actions: 2." },
+      });
+    }));
+
   test("numbers that lag, by what waits longest; a conversation that cannot be counted at all does not count", () =>
     database.rolledBack(async (sql) => {
       await sql.rows(
@@ -233,6 +266,47 @@ describe("the project's checks", () => {
         [NOW],
       );
       expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({ state: "fail", value: 5 });
+    }));
+
+  test("one that a restart of the server cut off is not to blame", () =>
+    database.rolledBack(async (sql) => {
+      await run(sql, "sla-sweep", "oox", 3);
+      await sql.rows("update ops.job_runs set message = 'server restarted' where state = 'failed'");
+      expect((await project(sql))["cron_alive/sla-sweep"]).toMatchObject({ state: "ok", value: 0 });
+    }));
+
+  test("the slowest job is none of those that stay until their minute is over", () =>
+    database.rolledBack(async (sql) => {
+      await run(sql, "sla-sweep", "o", 3);
+      await run(sql, "actions-dispatch", "o", 2);
+      await sql.rows("update ops.job_runs set seconds = 59 where job = 'actions-dispatch'");
+      expect((await project(sql)).slow_queries).toMatchObject({
+        ...{ value: 1, message: expect.stringMatching(/^The slowest job of the last hour was sla-sweep: 1\.0 s/) },
+      });
+    }));
+
+  test("a breach that became known after the last sweep is not late", () =>
+    database.rolledBack(async (sql) => {
+      await makeDay(sql);
+      await sql.rows("select sla.add_default_policy(1, timestamptz '2020-01-01')");
+      await converse(sql, 1, { waiting_since: "now() - interval '30 minutes'" }, [[30, "customer"]]);
+      await count(sql);
+      const now = await sql.value<string>("select now()::text");
+      await sql.rows("update sla.clocks set attention_at = now() - interval '20 minutes' where account_id = 1");
+      expect((await project(sql, now)).sla_sweep).toMatchObject({ state: "fail", value: 1200 });
+      await sql.rows(`insert into ops.job_runs (run_id, job, started_at, ended_at, state, seconds)
+        values (1, 'sla-sweep', now() - interval '1 minute', now() - interval '1 minute', 'succeeded', 0.1)`);
+      expect((await project(sql, now)).sla_sweep).toMatchObject({ state: "ok", value: 60 });
+      // One that was not done by the end of its budget has left some.
+      await sql.rows("update ops.job_runs set seconds = 31 where run_id = 1");
+      expect((await project(sql, now)).sla_sweep).toMatchObject({ state: "fail", value: 1200 });
+    }));
+
+  test("the database is too large for the disk that the rule knows of", () =>
+    database.rolledBack(async (sql) => {
+      expect((await project(sql)).database_size).toMatchObject({ state: "ok" });
+      await sql.rows(`select ops.set_alert_rule(1, 'disk.full', '{"threshold": 2, "clear_threshold": 1}')`);
+      expect((await project(sql)).database_size).toMatchObject({ state: "warn" });
     }));
 
   test("one that could not run while everything stood still is not to blame", () =>
@@ -461,6 +535,10 @@ test("the public status says in words what is down, never whose", () =>
     });
     await record(777, "outbox", "", "fail");
     expect(await status(later(NOW, 2))).toMatchObject({ status: "ok", services: { sending: "fail" } });
+    await record(777, "checks", "alerts", "fail");
+    expect(await status(later(NOW, 2))).toMatchObject({ status: "fail", services: { checks: "fail" } });
+    await record(777, "checks", "alerts", "ok");
+    expect(await status(later(NOW, 2))).toMatchObject({ status: "ok", services: { checks: "ok" } });
     await record(778, "service", "chatwoot", "fail");
     const down = await status(later(NOW, 2));
     expect(down).toMatchObject({ status: "fail", services: { chatwoot: "fail" } });
