@@ -88,10 +88,10 @@ describe("an account's checks", () => {
         await sql.rows("delete from actions.outbox where true");
         for (const [state, created, first, next] of rows) {
           await sql.rows(
-            `insert into actions.outbox (account_id, action_id, display_id, kind, arguments, state, created_at, created_by,
+            `insert into actions.outbox (account_id, display_id, kind, arguments, state, created_at, created_by,
               first_attempted_at, next_attempt_at, floor_message_id, settled_at)
-            select 1, coalesce(max(action_id), 0) + 1, 1, 'note', '{}', $1, $2, 'user:a', $3, $4, 0,
-              case when $1 = 'dead' then $4::timestamptz end from actions.outbox`,
+            values (1, 1, 'note', '{}', $1, $2, 'user:a', $3, $4, 0,
+              case when $1 = 'dead' then $4::timestamptz end)`,
             [state, later(NOW, created), first === null ? null : later(NOW, first), later(NOW, next)],
           );
         }
