@@ -136,6 +136,9 @@ comment on function ops.sample_chatwoot is
 create function ops.outbox_backlog(account_id bigint, as_of timestamptz)
 returns table (waiting bigint, oldest_at timestamptz, retried bigint, held bigint, dead bigint)
 language sql stable security invoker set search_path = '' as $$
+  with settings as materialized (
+    select ops.setting(outbox_backlog.account_id, 'sending') = '"off"' as is_off
+  )
   select count(*) filter (where outbox.state <> 'dead' and outbox.next_attempt_at <= outbox_backlog.as_of and not settings.is_off),
     -- One that was sent anew waits since then.
     min(coalesce(outbox.first_attempted_at, outbox.next_attempt_at))
@@ -144,7 +147,7 @@ language sql stable security invoker set search_path = '' as $$
     count(*) filter (where outbox.state <> 'dead' and settings.is_off),
     count(*) filter (where outbox.state = 'dead')
   from actions.outbox
-  cross join (select ops.setting(outbox_backlog.account_id, 'sending') = '"off"' as is_off) as settings
+  cross join settings
   where outbox.account_id = outbox_backlog.account_id and (outbox.state in ('pending', 'sending')
     or (outbox.state = 'dead' and outbox.settled_at > outbox_backlog.as_of - interval '24 hours'))
 $$;

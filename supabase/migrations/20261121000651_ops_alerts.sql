@@ -468,9 +468,10 @@ begin
     'arrivals', 'normal_hours', 'alert_rules', 'alert_states']
   loop
     execute format('alter table ops.%I enable row level security', v_table);
-    -- 0 is the whole project: whether its cron runs concerns everybody in it.
-    execute format($policy$create policy "Members read their accounts' rows" on ops.%I
-      for select to authenticated using (account_id = any (array(select access.my_account_ids()) || 0::bigint))$policy$, v_table);
+    -- 0 is the whole project: whether its cron runs concerns everybody in it, and nobody who is in no account of it.
+    execute format($policy$create policy "Members read their accounts' rows" on ops.%I for select to authenticated
+      using (account_id = any (array(select access.my_account_ids() union all
+        select 0 where exists (select access.my_account_ids()))))$policy$, v_table);
     execute format('create policy "Analysts read all rows" on ops.%I for select to analyst using (true)', v_table);
     execute format('grant select on ops.%I to authenticated, analyst, service_role', v_table);
   end loop;

@@ -565,5 +565,10 @@ test("members see the project's checks and their own, nobody another account's; 
       await sql.throws("42501", "select * from api.job_runs");
       await sql.throws("42501", "select * from ops.job_runs");
     });
+    // Whoever has signed up is not yet a member of anything.
+    await sql.as("authenticated", "00000000-0000-4000-8000-0000000000ff", async () => {
+      expect(await sql.rows("select * from api.health_checks")).toEqual([]);
+      expect(await sql.rows("select * from ops.alert_rules")).toEqual([]);
+    });
     expect(await sql.as("service_role", null, () => sql.rows("select * from api.job_runs"))).toEqual([]);
   }));
