@@ -108,6 +108,28 @@ end
 $$;
 comment on function sync.mirror_facts is 'The mirror''s rows of those ids as JSON, without what is known to be gone from Chatwoot.';
 
+create function sync.erased(account_id bigint, entity text, ids bigint[]) returns bigint[]
+language plpgsql stable security invoker set search_path = '' as $$
+begin
+  if not exists (select from chatwoot.erased_contacts as known where known.account_id = erased.account_id) then
+    return '{}';
+  end if;
+  return case erased.entity
+    when 'contacts' then array(select known.contact_id from chatwoot.erased_contacts as known
+      where known.account_id = erased.account_id and known.contact_id = any (erased.ids))
+    when 'conversations' then array(select known.display_id from chatwoot.erased_conversations as known
+      where known.account_id = erased.account_id and known.display_id = any (erased.ids))
+    when 'messages' then array(
+      select messages.message_id from chatwoot.messages
+      where messages.account_id = erased.account_id and messages.message_id = any (erased.ids)
+        and (exists (select from chatwoot.erased_conversations as known
+            where known.account_id = messages.account_id and known.display_id = messages.conversation_display_id)
+          or (messages.sender_kind = 'contact' and exists (select from chatwoot.erased_contacts as known
+            where known.account_id = messages.account_id and known.contact_id = messages.sender_id)))) end;
+end
+$$;
+comment on function sync.erased is 'Which of those ids belong to customers who were erased here: what is left of them is not compared.';
+
 create function sync.said(facts jsonb, mirror jsonb, door text) returns jsonb
 -- A door is not blamed for what it does not say. REST shows instants of creation in whole seconds.
 language plpgsql stable security invoker set search_path = '' as $$
@@ -129,15 +151,18 @@ create function sync.compare(
 ) returns bigint[]
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
+  v_asked bigint[] := array(select unnest(compare.ids) union select unnest(compare.mirror_ids));
+  v_erased bigint[] := sync.erased(compare.account_id, compare.entity, v_asked);
   v_differing bigint[];
 begin
   with source as (
     select given.id, sync.said(given.facts, given.facts, compare.door) as facts
     from unnest(compare.ids, compare.facts) as given (id, facts)
+    where given.id <> all (v_erased)
   ), mirror as (
     select rows.id, rows.facts
     from sync.mirror_facts(compare.account_id, compare.entity,
-      array(select unnest(compare.ids) union select unnest(compare.mirror_ids))) as rows
+      array(select unnest(v_asked) except select unnest(v_erased))) as rows
   ), paired as (
     select coalesce(source.id, mirror.id) as id, source.facts as source_facts,
       case when source.id is null then mirror.facts
@@ -388,7 +413,7 @@ begin
 end
 $$;
 
-revoke all on function sync.mirror_facts, sync.said, sync.compare, sync.distrust, sync.note_healed,
+revoke all on function sync.mirror_facts, sync.erased, sync.said, sync.compare, sync.distrust, sync.note_healed,
   sync.finish_verification, sync.verify, sync.request_verifications,
   sync.purge_verifications from public, anon, authenticated, service_role;
 grant execute on function sync.verify to authenticated, service_role;

@@ -17,12 +17,14 @@ create table chatwoot.erased_conversations (
   account_id bigint not null,
   display_id bigint not null,
   contact_id bigint not null,
+  deleted_at timestamptz,
   constraint erased_conversations_pkey primary key (account_id, display_id)
 );
 comment on table chatwoot.erased_conversations is 'Conversations of erased customers, also those they began later: no door brings their words back.';
 comment on column chatwoot.erased_conversations.account_id is 'Chatwoot''s account id.';
 comment on column chatwoot.erased_conversations.display_id is 'The conversation''s number in its account.';
 comment on column chatwoot.erased_conversations.contact_id is 'The customer who was erased.';
+comment on column chatwoot.erased_conversations.deleted_at is 'Since when it was deleted in Chatwoot when it was erased here (UTC); null for not. Stays so: that Chatwoot then deletes the customer too must move no number.';
 
 create table ops.erasures (
   account_id bigint not null,
@@ -138,16 +140,18 @@ declare
   v_count bigint;
 begin
   update chatwoot.conversations as existing
-  set (contact_source_id, additional_attributes, custom_attributes) = (
-    select bare.contact_source_id, bare.additional_attributes, bare.custom_attributes
+  set (contact_source_id, additional_attributes, custom_attributes, deleted_at) = (
+    select bare.contact_source_id, bare.additional_attributes, bare.custom_attributes, erased.deleted_at
     from chatwoot.without_words(existing) as bare)
+  from chatwoot.erased_conversations as erased
   where existing.account_id = strip_conversations.account_id and existing.display_id = any (strip_conversations.display_ids)
-    and existing is distinct from chatwoot.without_words(existing);
+    and erased.account_id = existing.account_id and erased.display_id = existing.display_id
+    and (existing is distinct from chatwoot.without_words(existing) or existing.deleted_at is distinct from erased.deleted_at);
   get diagnostics v_count = row_count;
   return v_count;
 end
 $$;
-comment on function chatwoot.strip_conversations is 'Takes the words out of conversations; returns how many had any.';
+comment on function chatwoot.strip_conversations is 'Takes the words out of erased conversations, and keeps them as deleted or not as they were; returns how many changed.';
 
 create function chatwoot.strip_messages(account_id bigint, message_ids bigint[]) returns bigint
 language plpgsql volatile security invoker set search_path = '' as $$
@@ -441,8 +445,9 @@ begin
 
   insert into chatwoot.erased_contacts (account_id, contact_id, erased_at)
   values (erase_words.account_id, erase_words.contact_id, erase_words.as_of) on conflict do nothing;
-  insert into chatwoot.erased_conversations (account_id, display_id, contact_id)
-  select erase_words.account_id, displays.display_id, erase_words.contact_id from unnest(v_displays) as displays (display_id)
+  insert into chatwoot.erased_conversations (account_id, display_id, contact_id, deleted_at)
+  select mirrored.account_id, mirrored.display_id, erase_words.contact_id, mirrored.deleted_at from chatwoot.conversations as mirrored
+  where mirrored.account_id = erase_words.account_id and mirrored.display_id = any (v_displays)
   on conflict do nothing;
 
   delete from replies.measures_due as due

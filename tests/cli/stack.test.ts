@@ -205,6 +205,30 @@ test("a grant that was revoked is one red line, with the grant", async () => {
   expect(await red("doctor")).toEqual([]);
 });
 
+test("a policy that asks nothing any more, and one too many, are red lines with what takes them back", async () => {
+  await asPostgres(`alter policy "Members read their accounts' alerts" on ops.alerts using (true)`);
+  await asPostgres("create policy everybody on inbox.deliveries for select to anon using (true)");
+
+  const lines = await red("doctor");
+
+  expect(lines.map(({ message, next }) => [message, next])).toEqual([
+    [
+      "The policy inbox.deliveries: everybody (select to anon, every row) is none of this checkout's.",
+      'drop policy "everybody" on inbox.deliveries;',
+    ],
+    [
+      "The policy ops.alerts: Members read their accounts' alerts allows select to authenticated, every row, and not select to authenticated.",
+      expect.stringContaining(`drop policy "Members read their accounts' alerts" on ops.alerts;`),
+    ],
+  ]);
+  await asPostgres(lines[0].next ?? "");
+  await asPostgres(
+    `alter policy "Members read their accounts' alerts" on ops.alerts
+    using (account_id = any (array(select access.my_account_ids())))`,
+  );
+  expect(await red("doctor")).toEqual([]);
+});
+
 test("an extension that is missing is red in doctor, and in smoke where it is needed", async () => {
   await asPostgres("drop extension http");
 

@@ -342,6 +342,41 @@ describe("after that", () => {
     }));
 });
 
+describe("and in Chatwoot", () => {
+  test("deleting the customer there too moves no number", () =>
+    database.rolledBack(async (sql) => {
+      await begin(sql);
+      await erase(sql);
+      const before = await numbers(sql);
+
+      await sql.rows("select chatwoot.bury('conversation', 1, 42, now()), chatwoot.bury('contact', 1, 205, now())");
+
+      await refresh(sql);
+      expect(await numbers(sql)).toEqual(before);
+      expect(await sql.value("select deleted_at from chatwoot.conversations where display_id = 42")).toBeNull();
+    }));
+
+  test("a comparison with Chatwoot passes over them, and over nobody else", () =>
+    database.rolledBack(async (sql) => {
+      await begin(sql);
+      await erase(sql);
+      const differing = (entity: string, ids: number[]) =>
+        sql.value(`select sync.compare(1, 1, 'rest', '2026-11-20', $1, $2, array_fill($3::jsonb, array[2]), '{}')`, [
+          entity,
+          ids,
+          JSON.stringify({ additional_attributes: { city: CANARY } }),
+        ]);
+      await sql.rows(
+        `insert into sync.verifications (account_id, verification_id, door, since, until, state, cursor, requested_at, requested_by)
+        overriding system value values (1, 1, 'rest', now() - interval '1 day', now(), 'queued', '{}', now(), 'test')`,
+      );
+
+      expect(await differing("contacts", [205, 206])).toEqual(["206"]);
+      expect(await differing("conversations", [42, 43])).toEqual(["43"]);
+      expect(await differing("messages", [9101, 9201])).toEqual(["9201"]);
+    }));
+});
+
 describe("removing an account", () => {
   test("leaves its decision log and its receipts, and nothing else; other accounts stay", () =>
     database.rolledBack(async (sql) => {

@@ -513,6 +513,20 @@ export type Database = {
                         Relationships: [
                     
                   ]
+                },"erasures": {
+                  Row: {
+                    "account_id": number,"deleted": NonNullable<Json>,"erased_at": string,"erased_by": string,"erasure_id": number,"kind": string,"sha256": string | null,"subject_id": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "account_id"?: number | null,"deleted"?: Json | null,"erased_at"?: string | null,"erased_by"?: string | null,"erasure_id"?: number | null,"kind"?: string | null,"sha256"?: never,"subject_id"?: number | null
+                         }
+                        Update: {
+                           "account_id"?: number | null,"deleted"?: Json | null,"erased_at"?: string | null,"erased_by"?: string | null,"erasure_id"?: number | null,"kind"?: string | null,"sha256"?: never,"subject_id"?: number | null
+                         }
+                        Relationships: [
+                    
+                  ]
                 },"gold_replies": {
                   Row: {
                     "account_id": number,"body": string,"category": string | null,"channels": NonNullable<Json>,"decided_at": string | null,"decided_by": string | null,"edited": number,"findings": NonNullable<Json>,"gold_reply_id": number,"language": string | null,"origin": string,"proposed_at": string,"proposed_by": string,"questions": (string)[],"reopened": number,"shown": number,"source_author": string | null,"source_display_id": number | null,"source_message_id": number | null,"status": string,"tags": (string)[],"title": string,"used": number,"version": number
@@ -781,6 +795,12 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"erase_account":
+{ Args: { "account_id": number,"confirmation": string }; Returns: Json
+                           },
+"erase_contact":
+{ Args: { "account_id": number,"contact_id": number,"dry_run"?: boolean }; Returns: Json
+                           },
 "explain_metric":
 { Args: { "account_id": number,"as_of"?: string,"display_id": number,"learnt_by"?: string,"metric": string }; Returns: {
               "calendar_seconds_clipped": number,"closed_by": Json,"counted": boolean,"counted_in_conversation": boolean,"ended_at": string,"episode": number,"opened_by": Json,"part": number,"rule": string,"seconds": number,"seconds_business": number,"sign": number,"started_at": string,"version": number,"what": string,"why": string
