@@ -40,7 +40,8 @@ const Catalogue = z.strictObject({
     z.strictObject({ kind: z.string(), body: z.string(), callers: z.array(z.string()) }),
   ),
   triggers: z.array(z.string()),
-  policies: z.array(z.string()),
+  /** What each is for: its condition is written otherwise by another version of Postgres, and one that is no condition is not. */
+  policies: z.record(z.string(), z.string()),
   indexes: z.array(z.string()),
 });
 export type Catalogue = z.infer<typeof Catalogue>;
@@ -102,8 +103,12 @@ select jsonb_build_object(
       order by rooms.name, relations.relname, triggers.tgname), '[]')
     from pg_catalog.pg_trigger as triggers join pg_catalog.pg_class as relations on relations.oid = triggers.tgrelid
     join rooms on rooms.oid = relations.relnamespace where not triggers.tgisinternal),
-  'policies', (select coalesce(jsonb_agg(format('%s.%s: %s', rooms.name, relations.relname, policies.polname)
-      order by rooms.name, relations.relname, policies.polname), '[]')
+  'policies', (select coalesce(jsonb_object_agg(format('%s.%s: %s', rooms.name, relations.relname, policies.polname),
+      format('%s to %s%s', case policies.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'
+          when 'd' then 'delete' else 'all' end,
+        (select string_agg(case when roles.oid = 0 then 'public' else pg_get_userbyid(roles.oid)::text end, ', ' order by roles.oid = 0,
+          pg_get_userbyid(roles.oid)) from unnest(policies.polroles) as roles (oid)),
+        case when coalesce(pg_get_expr(policies.polqual, policies.polrelid), 'true') = 'true' then ', every row' else '' end)), '{}')
     from pg_catalog.pg_policy as policies join pg_catalog.pg_class as relations on relations.oid = policies.polrelid
     join rooms on rooms.oid = relations.relnamespace),
   'indexes', (select coalesce(jsonb_agg(rooms.name || '.' || relations.relname order by rooms.name, relations.relname), '[]')
@@ -265,9 +270,23 @@ export function compare(actual: Catalogue, expected: Catalogue, files: Migration
     }
     compareGrants(add, { on: `${kind} ${name}`, was: { execute: there.callers }, wanted: { execute: made.callers } });
   }
-  for (const part of ["triggers", "policies", "indexes"] as const) {
+  for (const part of ["triggers", "indexes"] as const) {
     for (const name of expected[part].filter((item) => !actual[part].includes(item))) {
-      missing({ triggers: "trigger", policies: "policy", indexes: "index" }[part], name);
+      missing({ triggers: "trigger", indexes: "index" }[part], name);
+    }
+  }
+  for (const name of Object.keys(expected.policies)) {
+    if (!Object.hasOwn(actual.policies, name)) missing("policy", name);
+  }
+  // One too many, or one that asks nothing any more, is a right.
+  for (const [name, allows] of Object.entries(actual.policies).sort()) {
+    const wanted = expected.policies[name];
+    const [table, policy] = name.split(/: (.*)/s);
+    const drop = `drop policy "${policy.replaceAll('"', '""')}" on ${table};`;
+    if (wanted === undefined) {
+      add("grants", `The policy ${name} (${allows}) is none of this checkout's.`, drop);
+    } else if (allows !== wanted) {
+      add("grants", `The policy ${name} allows ${allows}, and not ${wanted}.`, `${drop} Then ${files(name)}`);
     }
   }
   return found;
