@@ -64,6 +64,12 @@ begin
     select refusal.kind, refusal.problem, refusal.hint into kind, problem, hint from sync.rest_refusal(status,
       case when octet_length(v_response.content) < 10000
         then substring(v_response.content from '"errors?":\s*\[?\s*"([^"\\]{1,100})') end) as refusal;
+    if kind = 'missing' and probe_chatwoot.path = '/api' then
+      -- Every Chatwoot has it: so answers a platform whose application is gone.
+      kind := 'page';
+      problem := 'What answers at /api is not Chatwoot (404): perhaps its server or its domain is gone.';
+      hint := 'Open the base URL in a browser: is it Chatwoot that answers?';
+    end if;
   elsif probe_chatwoot.path = '/api' then
     if coalesce(octet_length(v_response.content), 0) < 10000 then
       body := (inbox.read(extensions.text_to_bytea(v_response.content))).payload;
@@ -92,6 +98,7 @@ declare
   v_probe record;
   v_name text;
   v_broken integer := 0;
+  v_is_asked boolean := false;
   v_is_reached boolean := true;
   v_first text;
   v_hint text;
@@ -107,6 +114,7 @@ begin
     v_probe := ops.probe_chatwoot(sample_chatwoot.account_id,
       case v_name when 'chatwoot_root' then '/' when 'chatwoot_api' then '/api' else '/api/v1/profile' end,
       v_name = 'chatwoot_read', sample_chatwoot.until);
+    v_is_asked := v_is_asked or v_probe.kind is distinct from 'base_url';
     -- A wrong token is our trouble and not Chatwoot's.
     if v_probe.kind in ('timeout', 'transport', 'server_error', 'services', 'page') then
       v_broken := v_broken + 1;
@@ -125,9 +133,11 @@ begin
         then 'Chatwoot is slow: look at its server''s load and at its Postgres.' end,
       sample_chatwoot.as_of)::ops.health_sample;
   end loop;
-  return next (sample_chatwoot.account_id, 'service', 'chatwoot', case when v_broken > 0 then 'fail' else 'ok' end, v_broken,
-    'failing requests of 3', case when v_broken > 0 then 'Chatwoot is down: ' || v_first else 'Chatwoot answers.' end,
-    case when v_broken > 0 then v_hint end, sample_chatwoot.as_of)::ops.health_sample;
+  return next (sample_chatwoot.account_id, 'service', 'chatwoot',
+    case when not v_is_asked then 'unknown' when v_broken > 0 then 'fail' else 'ok' end, case when v_is_asked then v_broken end,
+    'failing requests of 3', case when not v_is_asked then 'Chatwoot cannot be asked: ' || v_probe.problem
+      when v_broken > 0 then 'Chatwoot is down: ' || v_first else 'Chatwoot answers.' end,
+    case when not v_is_asked then v_probe.hint when v_broken > 0 then v_hint end, sample_chatwoot.as_of)::ops.health_sample;
 end
 $$;
 comment on function ops.sample_chatwoot is

@@ -7,7 +7,7 @@ create view analytics.live_status with (security_invoker = true) as
 select
   zones.account_id, now() as as_of, zones.time_zone, looks.checked_at,
   case when looks.checked_at is null or looks.checked_at < now() - interval '3 minutes' then 'unknown'
-    when uptime.is_down then 'down' when services.state is null then 'unknown' else 'up' end as service_state,
+    when uptime.is_down then 'down' when coalesce(services.state, 'unknown') = 'unknown' then 'unknown' else 'up' end as service_state,
   uptime.share as uptime_30d,
   jsonb_build_object('since', services.since, 'message', services.message, 'hint', services.hint,
     'first_check_at', uptime.began_at, 'measured_seconds', uptime.measured, 'down_seconds', uptime.down,
@@ -248,7 +248,7 @@ comment on column analytics.live_status.account_id is 'Chatwoot''s account id.';
 comment on column analytics.live_status.as_of is 'The instant of the row (UTC).';
 comment on column analytics.live_status.time_zone is 'The zone in which today is meant.';
 comment on column analytics.live_status.checked_at is 'When health was last checked (UTC); null for never. Older than three minutes: cron stands still.';
-comment on column analytics.live_status.service_state is 'up, down, or unknown: nothing was checked of late, or there is no REST door to check through.';
+comment on column analytics.live_status.service_state is 'up, down, or unknown: nothing was checked of late, or there is no REST door through which Chatwoot can be asked.';
 comment on column analytics.live_status.uptime_30d is 'Share of the measured time of the last 30 days in which Chatwoot answered, 0 to 1; null before the first check.';
 comment on column analytics.live_status.service is 'since when it is so, seconds measured, down and unmeasured in 30 days, the newest 50 downtimes (state down, or unmeasured: nobody looked) and the checks that are not ok.';
 comment on column analytics.live_status.response_times is 'chatwoot_api: milliseconds of the last 24 hours (n, median, p90, p99); first_response: the team''s, seconds of business hours, of the replies of the last 24 hours (p90 from 20 on, p99 from 200 on).';

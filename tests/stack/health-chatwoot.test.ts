@@ -67,6 +67,12 @@ describe("what goes wrong is told, with what to do, and only what is Chatwoot's 
       /not Chatwoot/,
     ],
     [
+      "nothing of it is there any more",
+      answer(every, 404, "no such app", "text/plain"),
+      ["ok", "fail", "fail", "fail"],
+      /not Chatwoot \(404\)/,
+    ],
+    [
       "the token is wrong",
       answer(/profile/, 401, '{"error":"Invalid Access Token"}'),
       ["ok", "ok", "fail", "ok"],
@@ -125,6 +131,16 @@ describe("what goes wrong is told, with what to do, and only what is Chatwoot's 
         message: expect.stringMatching(/Chatwoot is down: Chatwoot failed to answer \(503\)/),
       }]);
   });
+});
+
+test("one that may not be asked at its address is neither up nor down", async () => {
+  await door.rows("select ops.set_setting(1, 'sync_private_hosts', 'false')");
+  const found = await look();
+  await door.rows("select ops.set_setting(1, 'sync_private_hosts', 'true')");
+
+  expect(states(found)).toEqual(["unknown", "unknown", "unknown", "unknown"]);
+  expect(found.service).toMatchObject({ value: null, message: expect.stringMatching(/^Chatwoot cannot be asked: /) });
+  expect(await door.rows("select from ops.service_intervals where account_id = 1 and ended_at is null")).toEqual([]);
 });
 
 test("without a token the rest is looked at all the same; the token is in no check, history or alert", async () => {
