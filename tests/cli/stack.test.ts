@@ -172,6 +172,24 @@ test("a job that was removed is one red line, with the statement that brings it 
   expect(await red("doctor")).toEqual([]);
 });
 
+test("health that nobody looks after is red in smoke, and what is no more is not", async () => {
+  const health = async () => {
+    const { json } = await here(["smoke", "--json", "--evidence", "health"]);
+    return (json().steps as Line[]).find(({ name }) => name === "health");
+  };
+  await client.query(`insert into ops.health_checks values
+    (0, 'cron_alive', 'removed-long-ago', 'fail', 9, '', 'It was removed.', null, now() - interval '2 days', now() - interval '2 days')`);
+  expect(await health()).not.toMatchObject({ state: "fail" });
+  await client.query("update cron.job set active = false where jobname = 'ops-check-health'");
+  expect(await health()).toMatchObject({
+    state: "fail",
+    message: "nobody looks: the job ops-check-health is missing or switched off",
+  });
+  await client.query("update cron.job set active = true where jobname = 'ops-check-health'");
+  await client.query("delete from ops.health_checks where subject = 'removed-long-ago'");
+  await rm(join(folder, "health"), { recursive: true });
+});
+
 test("a run that a restart of the server cut off is no finding, another that failed is", async () => {
   const fail = async (message: string) => {
     await client.query(
