@@ -231,9 +231,9 @@ create function ops.copy_job_runs(as_of timestamptz default now(), batch_size in
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_count bigint;
-  -- What ran when last looked is looked at again.
-  v_since bigint := coalesce((select min(runs.run_id) from ops.job_runs as runs where runs.state = 'running'),
-    (select max(runs.run_id) + 1 from ops.job_runs as runs), 0);
+  v_last bigint := coalesce((select max(runs.run_id) from ops.job_runs as runs), 0);
+  -- What ran when last looked is looked at again, beside what is new: one that never ends must not hold up the others.
+  v_running bigint[] := array(select runs.run_id from ops.job_runs as runs where runs.state = 'running');
 begin
   insert into ops.job_runs as existing (run_id, job, started_at, ended_at, state, seconds, message)
   select told.runid, left(coalesce(jobs.jobname, told.jobid::text), 200), told.start_time,
@@ -241,10 +241,12 @@ begin
     case when told.status = 'failed' then coalesce(told.end_time, told.start_time, copy_job_runs.as_of) else told.end_time end,
     case when told.status in ('succeeded', 'failed') then told.status else 'running' end,
     extract(epoch from told.end_time - told.start_time)::double precision, left(told.return_message, 500)
-  from cron.job_run_details as told
+  from (
+    (select newer.* from cron.job_run_details as newer where newer.runid > v_last order by newer.runid limit copy_job_runs.batch_size)
+    union all
+    select again.* from cron.job_run_details as again where again.runid = any (v_running)
+  ) as told
   left join cron.job as jobs on jobs.jobid = told.jobid
-  where told.runid >= v_since
-  order by told.runid limit copy_job_runs.batch_size
   on conflict on constraint job_runs_pkey do update set started_at = excluded.started_at, ended_at = excluded.ended_at,
     state = excluded.state, seconds = excluded.seconds, message = excluded.message
   where existing.state = 'running' and excluded.state <> 'running';

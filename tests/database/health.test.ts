@@ -346,6 +346,25 @@ describe("the project's checks", () => {
       expect(await sql.value("select ops.job_seconds($1)", [schedule])).toBe(seconds);
     }));
 
+  test("a run that never ends holds up no other's record, and one that was cut off ends when it began", () =>
+    database.rolledBack(async (sql) => {
+      const insert = (runs: string, status: string) =>
+        sql.rows(
+          `insert into cron.job_run_details (jobid, runid, username, command, status, start_time)
+          select jobid, 1000000 + run, 'postgres', 'call sla.tick()', $2, $1::timestamptz - interval '1 hour'
+          from cron.job, ${runs} as run where jobname = 'sla-sweep'`,
+          [NOW, status],
+        );
+      await insert("generate_series(1, 1)", "running");
+      await insert("generate_series(2, 30)", "failed");
+      for (let batch = 0; batch < 4; batch++) await sql.rows("select ops.copy_job_runs($1, 10)", [NOW]);
+
+      await sql.resultsEqual("select state, ended_at, count(*)::int from ops.job_runs group by 1, 2 order by 1", [
+        { state: "failed", ended_at: new Date(later(NOW, -60)), count: 29 },
+        { state: "running", ended_at: null, count: 1 },
+      ]);
+    }));
+
   test("runs of cron are copied with their names, ended once they have ended, and cleared after 30 days", () =>
     database.rolledBack(async (sql) => {
       const [{ jobid }] = await sql.rows("select jobid from cron.job where jobname = 'sla-sweep'");
