@@ -61,8 +61,8 @@ const dana = (id: number, content: string | null, after: number, changes: Payloa
   },
 });
 
-/** Dana asks, is answered from a draft and by hand, rates; Ben, who stays, asks too. */
-async function begin(sql: Sql): Promise<void> {
+/** A reply within a minute, to whoever pays, as Dana does. */
+async function promise(sql: Sql): Promise<void> {
   await sql.rows(
     "select sla.save_policy(1, 'Pro', $1, $2, valid_from => now() - interval '2 days', as_of => now() - interval '2 days')",
     [
@@ -77,6 +77,11 @@ async function begin(sql: Sql): Promise<void> {
   expect(await deliver(sql, { id: "told", body: told, signedAt: new Date(Date.now() + 1000).toISOString() })).toBe(
     "applied",
   );
+}
+
+/** Dana asks, is answered from a draft and by hand, rates; Ben, who stays, asks too. */
+async function begin(sql: Sql): Promise<void> {
+  await promise(sql);
   await goldReply(sql, { body: "Hello {{contact.first_name}}, refunds reach your card within five working days." });
   await customerWrites(sql, dana(9101, `${REFUND} ${CANARY}`, 0));
   const [draft] = await draftsOf(sql);
@@ -262,6 +267,26 @@ describe("erasing a customer", () => {
       const stranger = "00000000-0000-4000-8000-00000000000a";
       await sql.as("authenticated", stranger, () => sql.throws("OC403", "select api.erase_contact(1, 205, false)"));
       await sql.throws("OC404", "select api.erase_contact(1, 205, false)");
+    }));
+
+  test("leaves a promise that still runs as it was, though what it rested on is gone", () =>
+    database.rolledBack(async (sql) => {
+      await promise(sql);
+      await customerWrites(sql, dana(9101, REFUND, 0));
+      const clocks = () =>
+        sql.rows("select state, target_seconds, applied_at, due_at from sla.clocks where display_id = 42");
+      const before = await clocks();
+      expect(before).toMatchObject([{ target_seconds: 60 }]);
+
+      await erase(sql);
+      await sql.rows(
+        "select sla.refresh(array[row(1, 42, 1, '-infinity', null, null)::sla.asked], now() + interval '1 minute')",
+      );
+      await sql.rows(
+        "select sla.refresh(array[row(1, 42, 1, '-infinity', null, null)::sla.asked], now() + interval '2 minutes')",
+      );
+
+      expect(await clocks()).toEqual(before);
     }));
 
   test("waits until what is being sent has been", () =>
