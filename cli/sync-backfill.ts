@@ -34,7 +34,8 @@ const STATUS = `select door, state, problem, hint, retry_at, backfill_share, bac
 from api.sync_status where account_id = $1::bigint order by door`;
 
 export function addSync(program: Command, finish: Finish): Command {
-  const sync = program.command("sync").description("read Chatwoot");
+  const sync = program.command("sync").description("read Chatwoot")
+    .addHelpText("after", `\nExample:\n  npm run occ -- sync backfill --account 1`);
   const command = withAccount(withConnection(sync.command("backfill"), { api: false }))
     .description("read the whole history now instead of a part each minute, and show how far it is")
     .option("--wait <seconds>", "how long to go on", "86400")

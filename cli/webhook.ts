@@ -62,7 +62,8 @@ const withSecret = (command: Command) =>
     .option("--account <id>", "use only the known secrets of this account");
 
 export function addWebhook(program: Command, finish: Finish): Command[] {
-  const webhook = program.command("webhook").description("sign, verify and send webhooks as Chatwoot does");
+  const webhook = program.command("webhook").description("sign, verify and send webhooks as Chatwoot does")
+    .addHelpText("after", `\nExample:\n  npm run occ -- webhook verify --file body.json --headers headers.txt`);
   const signing = withSecret(webhook.command("sign"))
     .description("print the headers with which Chatwoot would send a body")
     .option("--file <file>", "the body; standard input unless given")
