@@ -1,5 +1,5 @@
 // The runbooks, tried: what docs/runbooks says to do is done here, on a whole stack with a Chatwoot beside it.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -10,7 +10,9 @@ import type { ChatwootEvent } from "../../local/chatwoot/installation.ts";
 import { useStack } from "../support/stack.ts";
 import { occ } from "../cli/occ.support.ts";
 
-const { stack, settings } = useStack();
+const [OLD, NEW] = ["theOldSecretOfTheWebhook0", "theNewSecretOfTheWebhook0"];
+const SECRETS = JSON.stringify({ "1": [NEW, OLD] });
+const { stack, settings } = useStack({ secrets: { CHATWOOT_WEBHOOK_SECRETS: SECRETS } });
 let chatwoot: Chatwoot;
 let folder: string;
 let client: Client;
@@ -97,8 +99,9 @@ beforeAll(async () => {
   chatwoot = await open(settings().chatwootPort);
   await chatwoot.createWebhook({
     url: `${stack().info.functions_url}/chatwoot-webhook`,
-    secret: stack().info.demo.webhook_secret,
+    secret: OLD,
   });
+  await writeFile(join(folder, "functions.env"), `CHATWOOT_WEBHOOK_SECRETS='${SECRETS}'\n`);
   await connected();
   ({ id: conversation } = await newConversation("Dana"));
   await writes("The first");
@@ -121,6 +124,33 @@ test("first connection: connect, read the history, prove it", async () => {
   expect(doctor.exit, doctor.all).toBe(0);
 });
 
+test("secret rotation: a second webhook beside the first, and no event falls between", async () => {
+  const url = `${stack().info.functions_url}/chatwoot-webhook`;
+  const copies = async (text: string) => {
+    const [{ id }] = await rows("select max(message_id) as id from chatwoot.messages");
+    await writes(text);
+    await chatwoot.drain();
+    expect(await rows("select content from chatwoot.messages where message_id > $1", [id])).toEqual([{
+      content: text,
+    }]);
+    return await rows(
+      `select outcome from inbox.deliveries where event = 'message_created' and position(convert_to($1, 'UTF8') in body) > 0`,
+      [text],
+    );
+  };
+  const applied = { outcome: "applied" };
+
+  await chatwoot.createWebhook({ url: `${url}/1`, secret: NEW });
+  expect(await copies("By both webhooks")).toEqual([applied, applied]);
+  expect((await here("doctor")).all).toContain("2 webhooks lead here");
+
+  await inDatabase(databaseOf("chatwoot"), `delete from webhooks where url = '${url}'`);
+  expect(await copies("By the new webhook alone")).toEqual([applied]);
+  const doctor = await here("doctor");
+  expect(doctor.all).not.toContain("webhooks lead here");
+  expect(doctor.all).toContain("✔ Account 1, webhook");
+});
+
 test("token rotation: no delivery is lost, and what waits to be sent is sent once", async () => {
   await rows("select api.enqueue_action(1, $1, 'reply', '{\"content\": \"Before\"}')", [conversation]);
   await dispatch();
@@ -129,7 +159,7 @@ test("token rotation: no delivery is lost, and what waits to be sent is sent onc
   // Chatwoot takes the old token away the moment it makes a new one.
   await inDatabase(
     databaseOf("chatwoot"),
-    "update access_tokens set token = 'theNewTokenOfAnAdministrator' where owner_id = 1 or true",
+    "update access_tokens set token = 'theNewTokenOfAnAdministrator' where true",
   );
   await writes("While there is no token");
   await rows("select api.enqueue_action(1, $1, 'reply', '{\"content\": \"Between\"}')", [conversation]);
@@ -289,9 +319,7 @@ test("the database restored to yesterday: nothing is sent twice, and the mirror 
   const { id: kept, contact } = await newConversation("Yesterday");
   await rows("select api.enqueue_action(1, $1, 'reply', '{\"content\": \"Sent after the backup\"}')", [conversation]);
   await chatwoot.drain();
-  await rows("select ops.set_setting(1, 'sending', '\"off\"')");
   await copy(maintenance.href, "postgres", "yesterday");
-  await rows("select ops.set_setting(1, 'sending', '\"on\"')");
 
   // Today: the reply leaves, customers write, one of them is erased.
   for (let tries = 0; tries < 10 && !posted().includes("Sent after the backup"); tries++) await dispatch();
@@ -301,14 +329,17 @@ test("the database restored to yesterday: nothing is sent twice, and the mirror 
   const receipts = await rows<{ subject_id: string }>(
     "select subject_id from api.erasures where kind = 'contact' order by erasure_id",
   );
+  // As the runbook says: with another token in Chatwoot the copy can send nothing, however soon it begins.
+  await inDatabase(databaseOf("chatwoot"), "update access_tokens set token = 'theTokenAfterTheRestore' where true");
   await copy(maintenance.href, "yesterday", "postgres");
+  await dispatch();
 
-  // As the runbook says: first what is in doubt, then who was erased, then the source, then the proof.
+  // Then what is in doubt, who was erased, the token, and the proof.
   expect((await texts()).includes("Written after the backup")).toBe(false);
   await rows("delete from sync.verifications where true");
   await rows("update actions.outbox set doubt_since = created_at where state = 'pending' and doubt_since is null");
   await rows("select api.erase_contact(1, $1, false)", [receipts.at(-1)?.subject_id]);
-  await rows("select ops.set_setting(1, 'sending', '\"on\"')");
+  await rows("select api.set_sync_token(1, 'theTokenAfterTheRestore')");
   for (let tries = 0; tries < 10; tries++) {
     await dispatch();
     if ((await rows("select from actions.outbox where state in ('pending', 'sending')")).length === 0) break;
