@@ -112,7 +112,7 @@ create function sync.erased(account_id bigint, entity text, ids bigint[]) return
 language plpgsql stable security invoker set search_path = '' as $$
 begin
   if not exists (select from chatwoot.erased_contacts as known where known.account_id = erased.account_id) then
-    return '{}';
+    return '{}'::bigint[];
   end if;
   return case erased.entity
     when 'contacts' then array(select known.contact_id from chatwoot.erased_contacts as known

@@ -487,9 +487,11 @@ begin
   update inbox.deliveries as existing set body = null, headers = null, purged_at = erase_words.as_of,
     reason = regexp_replace(existing.reason, '^(\w{5}): .*$', '\1: …')
   from (
-    select kept.delivery_id, (inbox.refers((inbox.read(kept.body)).payload)).*,
+    select kept.delivery_id, named.display_id, named.contact_ids,
       exists (select from unnest(v_marks) as marks (mark) where position(convert_to(marks.mark, 'UTF8') in kept.body) > 0) as is_marked
     from inbox.deliveries as kept
+    cross join lateral inbox.read(kept.body) as told
+    cross join lateral inbox.refers(told.payload) as named
     where kept.account_id = erase_words.account_id and kept.purged_at is null
   ) as told
   where existing.account_id = erase_words.account_id and existing.delivery_id = told.delivery_id
