@@ -1,6 +1,7 @@
 // npm run bench -- <name> [options]: one file a benchmark. Ends with code 1 when a target is missed.
 import { parseArgs } from "node:util";
 import { UserError } from "../local/settings.ts";
+import { approve } from "./approve.ts";
 import { ingest } from "./ingest.ts";
 import { ledger } from "./ledger.ts";
 import { live } from "./live.ts";
@@ -18,6 +19,7 @@ export interface BenchOptions {
 
 /** Each prints what it measured and tells whether every target was reached. */
 const BENCHMARKS: Record<string, (options: BenchOptions) => Promise<boolean>> = {
+  approve,
   ingest,
   ledger,
   live,

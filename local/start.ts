@@ -175,15 +175,17 @@ async function showDraft(stack: Stack, client: Client): Promise<void> {
   if (draft === undefined) return;
   const { info } = stack;
   const approve = `select api.approve_draft(${DEMO.accountId}, ${draft.draft_id})`;
-  const supabase = `createClient('${info.api_url}', '${info.publishable_key}', ` +
-    `{ accessToken: async () => '${info.demo.access_token}' })`;
+  // The keys are not printed: they are asked for by the line itself.
+  const js = "const info = await new Response(Deno.stdin.readable).json(); " +
+    "const supabase = createClient(info.api_url, info.publishable_key, { accessToken: async () => info.demo.access_token }); " +
+    `console.log(await supabase.schema('api').rpc('approve_draft', ` +
+    `{ account_id: ${DEMO.accountId}, draft_id: ${draft.draft_id} }))`;
   console.log(
     `\n${draft.customer} waits in conversation ${draft.display_id}, and draft ${draft.draft_id} has an answer:\n` +
       draft.draft.replaceAll(/^/gm, "  | ") +
       `\nApprove it, and it is sent:\n  psql "${info.db_url}" -c "${approve}"\n` +
-      `or with supabase-js:\n  npx deno eval "import { createClient } from 'npm:@supabase/supabase-js'; ` +
-      `console.log(await ${supabase}.schema('api').rpc('approve_draft', ` +
-      `{ account_id: ${DEMO.accountId}, draft_id: ${draft.draft_id} }))"`,
+      `or with supabase-js:\n  npm run --silent info -- --json | ` +
+      `npx deno eval "import { createClient } from 'npm:@supabase/supabase-js'; ${js}"`,
   );
 }
 

@@ -154,6 +154,10 @@ begin
       v_found := (select string_agg(distinct found.variable[1], ', ')
         -- Whatever else stands in such braces: Chatwoot takes it for a template of its own, and would leave a gap.
         from regexp_matches(v_value #>> '{}', '(\{\{[^{}]*\}\}|\{%)', 'g') as found (variable));
+      -- Liquid also reads {{ {contact.name }}: whatever stands between two opening and two closing braces.
+      if v_found is null and strpos(substr(v_value #>> '{}', nullif(strpos(v_value #>> '{}', '{{'), 0)), '}}') > 0 then
+        v_found := '{{…}}';
+      end if;
       -- A note stays inside, and may show what is still to be filled in.
       if v_found is not null and read_arguments.kind = 'reply' then
         perform actions.refuse(format('The reply still holds variables that nothing has filled: %s', left(v_found, 300)),

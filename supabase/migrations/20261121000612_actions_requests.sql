@@ -154,6 +154,9 @@ declare
   v_request record;
   -- One that is given too little time only leaves doubt.
   c_least constant interval := interval '5 seconds';
+  -- The lease is for a minute. Whoever looks when it has ended must find what was sent under it, and Chatwoot may take
+  -- fifteen seconds.
+  c_last constant timestamptz := clock_timestamp() + interval '40 seconds';
 begin
   is_checked := false;
   if is_dry and not is_in_doubt then
@@ -239,6 +242,12 @@ begin
     return;
   end if;
 
+  if clock_timestamp() > c_last then
+    kind := 'timeout';
+    problem := 'Chatwoot answers so slowly that after looking there was no time left to send.';
+    hint := 'It is tried again by itself. If it stays so, look at how Chatwoot''s server is doing.';
+    return;
+  end if;
   -- Once more, as looking may have taken long.
   if ops.setting((perform.action).account_id, 'sending') <> '"on"' then
     stage := 'off';

@@ -381,11 +381,20 @@ begin
   from (
     select left(v_subject, 1000) as content
     union all
-    (select left(messages.content, 10000) from chatwoot.messages
-    where messages.account_id = order_of.account_id and messages.conversation_display_id = order_of.display_id
-      and messages.message_type = 'incoming' and messages.private is not true and messages.deleted_at is null
-      and messages.content is not null
-    order by messages.created_at desc, messages.message_id desc limit 20)
+    -- A webhook waits for this: of somebody who writes without end the newest twenty thousand characters or so are read.
+    select newest.content
+    from (
+      select told.content, sum(length(told.content)) over (order by told.created_at desc, told.message_id desc)
+        - length(told.content) as before
+      from (
+        select left(messages.content, 10000) as content, messages.created_at, messages.message_id from chatwoot.messages
+        where messages.account_id = order_of.account_id and messages.conversation_display_id = order_of.display_id
+          and messages.message_type = 'incoming' and messages.private is not true and messages.deleted_at is null
+          and messages.content is not null
+        order by messages.created_at desc, messages.message_id desc limit 20
+      ) as told
+    ) as newest
+    where newest.before < 15000
   ) as written
   cross join lateral replies.order_numbers(written.content) as numbers;
   return case when cardinality(v_numbers) = 1 then v_numbers[1] end;

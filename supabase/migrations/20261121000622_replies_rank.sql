@@ -57,7 +57,8 @@ language plpgsql immutable parallel safe security invoker set search_path = '' a
 declare
   -- Long enough for a whole mail, short enough that nobody makes the database work for minutes.
   c_most constant integer := 4000;
-  v_text text := lower(normalize(left(fold.given, c_most), nfkc));
+  -- And once more after it: there are single characters that are whole sentences when taken apart.
+  v_text text := lower(left(normalize(left(fold.given, c_most), nfkc), c_most));
 begin
   -- Marks of direction, tags and short vowels are not spoken.
   v_text := regexp_replace(v_text, '[\u00AD\u0640\u064B-\u065F\u0670\u200B-\u200F\u202A-\u202E\u2060-\u206F\uFEFF]', '', 'g');

@@ -235,11 +235,12 @@ comment on function replies.is_held_out is
 create function replies.note_text(draft replies.drafts, title text) returns text
 language sql immutable security invoker set search_path = '' as $$
   select concat(
-    format('**Suggested reply** (draft %s%s%s)', (draft).draft_id,
-      case when (draft).confidence is not null then format(', %s %% sure', round((draft).confidence * 100)) end,
-      case when note_text.title is not null then format(', from “%s”', note_text.title) end),
-    -- A gap is shown, and cannot be taken for a variable that somebody fills later.
-    E'\n\n', replace(replace((draft).body, '{{', '‹'), '}}', '›'), E'\n\n',
+    -- A gap is shown, and cannot be taken for a variable that somebody fills later: Chatwoot reads notes as templates too.
+    replace(replace(replace(concat(
+      format('**Suggested reply** (draft %s%s%s)', (draft).draft_id,
+        case when (draft).confidence is not null then format(', %s %% sure', round((draft).confidence * 100)) end,
+        case when note_text.title is not null then format(', from “%s”', note_text.title) end),
+      E'\n\n', (draft).body, E'\n\n'), '{{', '‹'), '}}', '›'), '{%', '‹%'),
     case when (draft).missing <> '{}' then format(E'Still to be filled in: %s.\n', array_to_string((draft).missing, ', ')) end,
     format(E'Approve: `select api.approve_draft(%s, %s)`; with other words: `select api.approve_draft(%1$s, %2$s, ''…'')`; not at all: `select api.reject_draft(%1$s, %2$s, ''why'')`.',
       (draft).account_id, (draft).draft_id))
@@ -328,9 +329,13 @@ begin
   perform audit.log(v_draft.account_id,
     case v_draft.state when 'open' then 'draft.suggested' else 'draft.' || v_draft.state end, 'draft:' || v_draft.draft_id,
     jsonb_strip_nulls(jsonb_build_object('display_id', v_draft.display_id, 'message_id', v_draft.customer_message_id,
-      'reason', v_draft.reason, 'confidence', v_draft.confidence, 'gold_reply_id', v_draft.gold_reply_id,
-      'gold_reply_version', v_draft.gold_reply_version, 'language', v_draft.language, 'category', v_draft.category,
-      'missing', nullif(to_jsonb(v_draft.missing), '[]'))) || jsonb_build_object('evidence', v_draft.evidence),
+      'reason', v_draft.reason, 'language', v_draft.language, 'category', v_draft.category)
+      -- Everybody reads the log, and who sees what was held out is no control any more: only that it can be proven later.
+      || case when v_draft.state = 'held_out'
+        then jsonb_build_object('evidence_sha256', encode(sha256(convert_to(v_draft.evidence::text, 'UTF8')), 'hex'))
+        else jsonb_build_object('confidence', v_draft.confidence, 'gold_reply_id', v_draft.gold_reply_id,
+          'gold_reply_version', v_draft.gold_reply_version, 'missing', nullif(to_jsonb(v_draft.missing), '[]')) end)
+      || case when v_draft.state = 'held_out' then '{}' else jsonb_build_object('evidence', v_draft.evidence) end,
     v_draft.state, case when v_draft.maker = 'retrieval' then 'rule:retrieval' else v_draft.maker end, v_draft.maker_version,
     take_proposal.as_of);
   if v_draft.state = 'open' then
@@ -482,7 +487,10 @@ begin
     select given.account_id, given.display_id
     from unnest(follow.account_ids, follow.display_ids) as given (account_id, display_id)
     where (select true from replies.drafts where drafts.account_id = given.account_id
-      and drafts.display_id = given.display_id and drafts.outcome_at is null limit 1)
+        and drafts.display_id = given.display_id and drafts.outcome_at is null limit 1)
+      -- What became of it may be known before it is over here: learning from a settled one looks at all of the conversation.
+      or (select true from replies.drafts where drafts.account_id = given.account_id
+        and drafts.display_id = given.display_id and drafts.state = 'open' limit 1)
     group by given.account_id, given.display_id
     order by given.account_id, given.display_id
   loop
@@ -537,7 +545,9 @@ begin
         and gold_replies.status = 'approved' limit 1))
     and not exists (select from unnest(refresh.account_ids, refresh.display_ids) as given (account_id, display_id)
       where (select true from replies.drafts where drafts.account_id = given.account_id
-        and drafts.display_id = given.display_id and drafts.outcome_at is null limit 1))
+          and drafts.display_id = given.display_id and drafts.outcome_at is null limit 1)
+        or (select true from replies.drafts where drafts.account_id = given.account_id
+          and drafts.display_id = given.display_id and drafts.state = 'open' limit 1))
   then
     return;
   end if;

@@ -615,6 +615,7 @@ begin
     exit when not found;
     -- Before anything is locked, since it may take a second and webhooks of the conversation must not wait for it.
     select told.distance, told.method into v_measured from replies.edit_distance(v_due.draft_text, v_due.sent_text) as told;
+    perform replies.lock_drafts(v_due.account_id, v_due.display_id);
     update replies.drafts as existing set edit_distance = v_measured.distance, edit_method = v_measured.method,
       draft_length = pg_catalog.length(v_due.draft_text), sent_length = pg_catalog.length(v_due.sent_text),
       edit_ratio = v_measured.distance::double precision

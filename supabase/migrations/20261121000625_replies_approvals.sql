@@ -37,7 +37,7 @@ cross join lateral (
     where queued.account_id = drafts.account_id and queued.display_id = drafts.display_id and queued.kind = 'reply'
       and (queued.state in ('pending', 'sending')
         -- Sent, and the webhook that tells of it is still to come.
-        or (queued.state = 'sent' and queued.created_at >= drafts.created_at and (select true from chatwoot.messages as shown
+        or (queued.state = 'sent' and queued.settled_at >= drafts.created_at and (select true from chatwoot.messages as shown
           where shown.account_id = queued.account_id and shown.message_id = queued.message_id) is null))
     order by queued.created_at desc limit 1)
     union all
@@ -108,8 +108,14 @@ begin
     using errcode = 'OC409',
       detail = jsonb_strip_nulls(jsonb_build_object('state', (draft).state, 'reason', (draft).reason,
         'decided_at', (draft).decided_at, 'decided_by', (draft).decided_by, 'closed_at', (draft).closed_at))::text,
-      hint = case (draft).state
-        when 'failed' then format('Try to send it again: select api.retry_action(%s, %s).', (draft).account_id, (draft).action_id)
+      hint = case
+        -- What was withdrawn is not tried again.
+        when (draft).state = 'failed' and exists (select from actions.outbox where outbox.account_id = (draft).account_id
+          and outbox.action_id = (draft).action_id and outbox.state = 'cancelled')
+        then format('It was withdrawn. To answer with other words: select api.enqueue_action(%s, %s, ''reply'', ''{"content": "…"}'').',
+          (draft).account_id, (draft).display_id)
+        when (draft).state = 'failed'
+        then format('Try to send it again: select api.retry_action(%s, %s).', (draft).account_id, (draft).action_id)
         else format('What waits for a decision now: select * from api.approval_queue where account_id = %s.', (draft).account_id) end;
 end
 $$;

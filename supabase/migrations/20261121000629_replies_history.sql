@@ -202,7 +202,10 @@ begin
         'customer_message_id', drafts.customer_message_id,
         -- Who sees what was held out is no control any more.
         'body', case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.body end,
-        'confidence', drafts.confidence, 'gold_reply_id', drafts.gold_reply_id, 'gold_reply_version', drafts.gold_reply_version,
+        'confidence', case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.confidence end,
+        'gold_reply_id', case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.gold_reply_id end,
+        'gold_reply_version', case when drafts.state <> 'held_out' or drafts.replied_at is not null
+          then drafts.gold_reply_version end,
         'language', drafts.language, 'category', drafts.category, 'shown_at', drafts.shown_at, 'outcome', drafts.outcome,
         'edit_ratio', drafts.edit_ratio, 'is_final', drafts.is_final)),
       'replies.drafts'

@@ -6,8 +6,12 @@ select
   drafts.account_id, drafts.draft_id, drafts.display_id, drafts.episode, told.inbox_id, drafts.customer_message_id,
   drafts.customer_message_at, drafts.waiting_since, drafts.created_at,
   fate.arm,
-  drafts.maker, drafts.maker_version, drafts.state, drafts.reason, drafts.gold_reply_id, library.title as gold_reply_title,
-  drafts.gold_reply_version, drafts.language, drafts.category, drafts.confidence,
+  drafts.maker, drafts.maker_version, drafts.state, drafts.reason,
+  -- Who sees what is held out is no control any more.
+  case when not fate.is_kept_back then drafts.gold_reply_id end as gold_reply_id,
+  case when not fate.is_kept_back then library.title end as gold_reply_title,
+  case when not fate.is_kept_back then drafts.gold_reply_version end as gold_reply_version,
+  drafts.language, drafts.category, case when not fate.is_kept_back then drafts.confidence end as confidence,
   drafts.shown_at, drafts.shown_by, drafts.decided_at, drafts.decided_by, drafts.is_override,
   (drafts.grades ->> 'tone')::smallint as grade_tone, (drafts.grades ->> 'accuracy')::smallint as grade_accuracy,
   (drafts.grades ->> 'policy')::smallint as grade_policy,
@@ -29,7 +33,10 @@ left join replies.gold_replies as library on library.account_id = drafts.account
 left join chatwoot.agents on agents.account_id = drafts.account_id and agents.kind = 'user'
   and agents.agent_id = drafts.reply_agent_id
 cross join lateral (
-  select case when drafts.state = 'held_out' then 'hold_out' else 'shown' end as arm,
+  -- A maker abstains in either arm; counted in one of them, it would lower that one's coverage alone.
+  select case when drafts.state = 'held_out'
+      or (drafts.state = 'abstained' and (drafts.evidence ->> 'held_out')::boolean) then 'hold_out' else 'shown' end as arm,
+    drafts.state = 'held_out' and drafts.outcome_at is null as is_kept_back,
     -- Chatwoot tells whole seconds at times.
     drafts.state <> 'abstained' and coalesce(drafts.created_at - drafts.replied_at < interval '1 second', false) as is_ready,
     drafts.outcome is not null and drafts.state not in ('abstained', 'held_out') and drafts.shown_at is not null
@@ -121,9 +128,9 @@ begin
       || format($query$select counted.account_id, %L as by, counted.value::text collate "default" as value, counted.name,
   case when counted.is_hold_out then 'hold_out' else 'shown' end as arm, %s%s
 from (
-  select drafts.account_id, %s as value, min(%s) as name, drafts.state = 'held_out' as is_hold_out,%s%s
+  select drafts.account_id, %s as value, min(%s) as name, drafts.arm = 'hold_out' as is_hold_out,%s%s
   where drafts.is_final
-  group by drafts.account_id%s, drafts.state = 'held_out'
+  group by drafts.account_id%s, drafts.arm = 'hold_out'
 ) as counted$query$,
         v_by.name, (select string_agg('counted.' || names.name, ', ' order by names.number)
           from regexp_split_to_table('n_included n_excluded n_undecided drafts shown eligible ready verbatim light heavy rewrite discarded superseded expired abstained accepted used approved approved_quickly edit_ratio_mean edit_ratio_p50 edit_ratio_weighted seconds_to_draft_p50 seconds_to_approve_p50 accepted_resolved own_resolved accepted_rated own_rated', ' ')
@@ -246,10 +253,10 @@ begin
       ('created_at', 'When it was made (UTC).'), ('arm', 'shown, or hold_out for the control, in which nobody sees drafts.'),
       ('maker', 'What made it.'), ('maker_version', 'Version of the maker.'),
       ('state', 'open, approved, sent, rejected, superseded, expired, abstained, held_out or failed.'),
-      ('reason', 'Why it is in that state.'), ('gold_reply_id', 'The gold reply it was made from; null for none.'),
+      ('reason', 'Why it is in that state.'), ('gold_reply_id', 'The gold reply it was made from; null for none, and in the control until the wait is over.'),
       ('gold_reply_title', 'Title of that.'), ('gold_reply_version', 'Version of that.'),
       ('language', 'ISO code of the customer''s language; null when not known.'), ('category', 'Category; null for none.'),
-      ('confidence', 'How sure the maker was, 0 to 1.'), ('shown_at', 'When a person could first see it (UTC); null for never.'),
+      ('confidence', 'How sure the maker was, 0 to 1; null in the control until the wait is over.'), ('shown_at', 'When a person could first see it (UTC); null for never.'),
       ('shown_by', 'note, claim or decision.'), ('decided_at', 'When it was approved or rejected (UTC).'),
       ('decided_by', 'By whom, as in the decision log.'), ('is_override', 'Whether it was approved although something had happened since.'),
       ('grade_tone', 'The approver''s grade, 1 to 5; null for none.'), ('grade_accuracy', 'The approver''s grade, 1 to 5; null for none.'),

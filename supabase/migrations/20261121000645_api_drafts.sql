@@ -99,10 +99,14 @@ comment on column api.approval_queue.news is 'What has happened since, so that a
 create view api.drafts with (security_invoker = true) as
 select drafts.account_id, drafts.draft_id, drafts.display_id, drafts.episode, drafts.customer_message_id,
   drafts.customer_message_at, drafts.waiting_since, drafts.created_at, drafts.maker, drafts.maker_version, drafts.state,
-  drafts.reason, drafts.gold_reply_id, drafts.gold_reply_version, drafts.language, drafts.category, drafts.confidence,
+  drafts.reason,
   -- Who sees what was held out is no control any more.
+  case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.gold_reply_id end as gold_reply_id,
+  case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.gold_reply_version end as gold_reply_version,
+  drafts.language, drafts.category,
+  case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.confidence end as confidence,
   case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.body end as body,
-  drafts.missing,
+  case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.missing end as missing,
   case when drafts.state <> 'held_out' or drafts.replied_at is not null then drafts.evidence end as evidence,
   drafts.shown_at, drafts.shown_by, drafts.closed_at, drafts.decided_at, drafts.decided_by, drafts.is_override, drafts.grades,
   drafts.final_text, drafts.action_id, drafts.replied_at, drafts.reply_message_id, drafts.reply_agent_id, drafts.outcome,
@@ -122,13 +126,13 @@ comment on column api.drafts.maker is 'What made it: retrieval, or the name that
 comment on column api.drafts.maker_version is 'Version of the maker.';
 comment on column api.drafts.state is 'open (waits for a decision), approved (in the outbox), sent, rejected, superseded, expired, abstained (no draft, with the reason), held_out (made and shown to nobody, as the control), or failed (approved and not sent).';
 comment on column api.drafts.reason is 'Why it is in that state: nothing_written, no_gold_replies, low_confidence, unknown_language, error (abstained); customer_wrote, message_changed, answered, resolved, deleted, blocked, not_waiting, proposed_again, overridden (superseded); not_decided (expired); the words given (rejected) or found (failed).';
-comment on column api.drafts.gold_reply_id is 'The gold reply that it was made from; null for none.';
+comment on column api.drafts.gold_reply_id is 'The gold reply that it was made from; null for none, and of one held out until the customer has been answered.';
 comment on column api.drafts.gold_reply_version is 'The version of it.';
 comment on column api.drafts.language is 'ISO code of the language the customer wrote in; null when not known.';
 comment on column api.drafts.category is 'Category of the conversation, or of the gold reply where it has none; null for none.';
-comment on column api.drafts.confidence is 'How sure the maker is, 0 to 1.';
+comment on column api.drafts.confidence is 'How sure the maker is, 0 to 1; of one held out null until the customer has been answered.';
 comment on column api.drafts.body is 'The text proposed, variables filled as far as known; null when there is none, and of one held out until the customer has been answered.';
-comment on column api.drafts.missing is 'Names of the variables that are not filled.';
+comment on column api.drafts.missing is 'Names of the variables that are not filled; of one held out null until the customer has been answered.';
 comment on column api.drafts.evidence is 'What it rests on: candidates with the parts of their scores, length of the question; of one held out null until the customer has been answered.';
 comment on column api.drafts.shown_at is 'When a person could first see it (UTC); null for never.';
 comment on column api.drafts.shown_by is 'Through what: note, claim or decision.';

@@ -100,6 +100,8 @@ describe("into the outbox gets", () => {
     { code: "OC422", kind: "reply", args: { content: "Dear {{contact.first_name}}," } },
     { code: "OC422", kind: "reply", args: { content: "Dear {{ Contact.Name }}," } },
     { code: "OC422", kind: "reply", args: { content: "Your level is {{custom.tier_2 | upcase}}" } },
+    { code: "OC422", kind: "reply", args: { content: "Dear {{ {contact.name }}," } },
+    { code: "OC422", kind: "reply", args: { content: "Dear {{ contact.name{ \n }}," } },
     { code: "OC422", kind: "reply", args: { content: "{% if vip %}Hello{% endif %}" } },
     { code: "OC422", kind: "reply", args: { content: "x".repeat(150_001) } },
     { code: "OC422", kind: "shout", args: { content: "Hello" } },

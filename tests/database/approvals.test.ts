@@ -82,6 +82,23 @@ describe("approving", () => {
       await signedIn(sql, user, () => approve(sql, draft));
 
       expect((await outbox(sql, "reply"))[0].arguments.content).toBe("Five days. Ravi");
+      // Nobody edited anything: what was proposed is told with the name as well.
+      expect(await only(sql)).toMatchObject({ body: "Five days. Ravi", missing: [] });
+    }));
+
+  test("who has no name in Chatwoot signs with that of the token's owner, whom the customer will see", () =>
+    database.rolledBack(async (sql) => {
+      const draft = await openDraft(sql, { body: "Five days. {{agent.first_name}}" });
+      await sql.rows(
+        `insert into chatwoot.agents (account_id, kind, agent_id, name, email, version_at)
+        values (1, 'user', 7, 'Ravi Shah', 'ravi@acme-outdoor.example', now()),
+          (1, 'user', 1, 'Acme Outdoor', 'team@acme-outdoor.example', now())`,
+      );
+      await sql.rows("insert into actions.accounts (account_id, agent_id) values (1, 7)");
+
+      await approve(sql, draft);
+
+      expect((await outbox(sql, "reply"))[0].arguments.content).toBe("Five days. Ravi");
     }));
 
   test("a variable that nobody can fill never leaves, whoever approves and whatever they say", () =>
@@ -185,6 +202,19 @@ describe("a draft that was decided", () => {
       );
       await sql.throws("OC409", "select api.approve_draft(1, $1, override => true)", [draft]);
       await sql.throws("OC409", "select api.claim_draft(1, $1)", [draft]);
+    }));
+
+  test("withdrawn: what can be done then is said, and works", () =>
+    database.rolledBack(async (sql) => {
+      const draft = await openDraft(sql);
+      const action = await approve(sql, draft);
+      await sql.value("select api.cancel_action(1, $1)", [action]);
+
+      const { hint = "" } = await sql.throws("OC409", "select api.approve_draft(1, $1)", [draft]) as { hint?: string };
+
+      expect(hint).toContain("api.enqueue_action(1, 42, 'reply'");
+      await sql.rows(hint.slice(hint.indexOf("select"), -1));
+      expect((await outbox(sql, "reply")).map(({ state }) => state)).toEqual(["cancelled", "pending"]);
     }));
 
   test("what became of its reply shows: sent, or failed with the reason, and sent after all", () =>
@@ -312,6 +342,23 @@ describe("when something has happened since", () => {
       await approve(sql, first);
       await customerWrites(sql, { id: 9102, content: REFUND, after: 60 });
       const [, second] = await draftsOf(sql);
+
+      const refused = await sql.throws("OC409", "select api.approve_draft(1, $1)", [second.draft_id]);
+
+      expect(refused.message).toContain("another answer is on its way");
+    }));
+
+  test("another answer that left before its webhook, from before the draft", () =>
+    database.rolledBack(async (sql) => {
+      await openDraft(sql);
+      const [first] = await draftsOf(sql);
+      await approve(sql, first.draft_id);
+      await customerWrites(sql, { id: 9102, content: REFUND, after: 30 });
+      await sql.rows(
+        "update actions.outbox set state = 'sent', message_id = 9103, settled_at = now() + interval '1 minute' where kind = 'reply'",
+      );
+      const second = (await draftsOf(sql))[1];
+      await sql.rows("update actions.outbox set created_at = created_at - interval '1 minute' where kind = 'reply'");
 
       const refused = await sql.throws("OC409", "select api.approve_draft(1, $1)", [second.draft_id]);
 

@@ -201,6 +201,29 @@ describe("analytics.draft_performance", () => {
     }));
 });
 
+describe("with a control", () => {
+  test("what abstained in one of its episodes is the control's, so that coverage is that of either side", () =>
+    database.rolledBack(async (sql) => {
+      await sql.rows("select ops.set_setting(1, 'draft_hold_out_percent', '50')");
+      const expected = { hold_out: { eligible: 0, ready: 0 }, shown: { eligible: 0, ready: 0 } };
+      for (let number = 0; number < 24; number++) {
+        const story = await new Story(sql).begin();
+        const confidence = number % 2 === 0 ? 0.9 : 0.1;
+        await story.draft("10:00:10", await story.customer("10:00:00", "Where?"), TEXT, confidence);
+        await story.agent("10:05:00", "Which order number is it?");
+        const side = await sql.value<boolean>("select replies.is_held_out(1, $1, 1)", [story.display]);
+        expected[side ? "hold_out" : "shown"].eligible += 1;
+        expected[side ? "hold_out" : "shown"].ready += confidence > 0.5 ? 1 : 0;
+      }
+      expect(expected.hold_out.eligible - expected.hold_out.ready).toBeGreaterThan(0);
+
+      expect(await performance(sql, "account", "eligible::int, ready::int")).toEqual([
+        { value: null, arm: "hold_out", ...expected.hold_out },
+        { value: null, arm: "shown", ...expected.shown },
+      ]);
+    }));
+});
+
 describe("analytics.draft_hold_out", () => {
   /** As many episodes on each side, with these seconds to the reply. */
   async function episodes(

@@ -433,6 +433,44 @@ describe("an open draft ends", () => {
     }));
 });
 
+describe("the second wait of a conversation", () => {
+  const secondWait = async (sql: Sql) => {
+    await goldReply(sql);
+    await choose(sql, "draft_notes", true);
+    await customerWrites(sql, { id: 9101, content: REFUND, after: 10 });
+    await agentWrites(sql, { id: 9102, content: "Which card is it?", after: 20 });
+    await customerWrites(sql, { id: 9103, content: REFUND, after: 30 });
+    expect(await states(sql)).toEqual(["superseded: answered", "open"]);
+  };
+  const over = async (sql: Sql) => ({
+    states: await states(sql),
+    queue: await sql.value("select count(*)::int from api.approval_queue"),
+    notes: (await outbox(sql, "note")).map(({ state }) => state),
+  });
+
+  test("answered by hand: its draft is over, as that of the first one was", () =>
+    database.rolledBack(async (sql) => {
+      await secondWait(sql);
+
+      await agentWrites(sql, { id: 9104, content: "Five days.", after: 40 });
+
+      expect(await over(sql)).toEqual({
+        ...{ states: ["superseded: answered", "superseded: answered"], queue: 0, notes: ["cancelled", "cancelled"] },
+      });
+    }));
+
+  test("resolved without an answer: so is it", () =>
+    database.rolledBack(async (sql) => {
+      await secondWait(sql);
+
+      await statusBecomes(sql, { after: 50 });
+
+      expect(await over(sql)).toEqual({
+        ...{ states: ["superseded: answered", "superseded: resolved"], queue: 0, notes: ["cancelled", "cancelled"] },
+      });
+    }));
+});
+
 describe("the control", () => {
   test("made and shown to nobody: in no queue and no note, its words in no view", () =>
     database.rolledBack(async (sql) => {
@@ -452,9 +490,29 @@ describe("the control", () => {
       expect(await sql.value("select count(*)::int from api.approval_queue")).toBe(30 - heldOut);
       expect((await outbox(sql, "note")).length).toBe(30 - heldOut);
       await sql.resultsEqual(
-        "select distinct body, evidence from api.drafts where state = 'held_out'",
-        [{ body: null, evidence: null }],
+        `select distinct body, evidence, gold_reply_id, gold_reply_version, confidence, missing from api.drafts
+        where state = 'held_out'`,
+        [{
+          ...{ body: null, evidence: null, gold_reply_id: null, gold_reply_version: null },
+          ...{ confidence: null, missing: null },
+        }],
       );
+      await sql.resultsEqual(
+        `select distinct gold_reply_id, gold_reply_title, gold_reply_version, confidence from analytics.drafts
+        where state = 'held_out'`,
+        [{ gold_reply_id: null, gold_reply_title: null, gold_reply_version: null, confidence: null }],
+      );
+      const logged = await sql.rows<{ told: string }>(
+        "select distinct jsonb_object_keys(evidence) as told from audit.decision_log where action = 'draft.held_out' order by 1",
+      );
+      expect(logged.map(({ told }) => told)).toEqual(["display_id", "evidence_sha256", "language", "message_id"]);
+      const history = await sql.rows<{ details: Record<string, unknown> }>(
+        `select told.details from replies.drafts
+        cross join lateral replies.conversation_history(drafts.account_id, drafts.display_id) as told
+        where drafts.state = 'held_out' and (told.kind = 'draft' or told.kind like 'draft.%')`,
+      );
+      expect(history.length).toBe(2 * heldOut);
+      expect(JSON.stringify(history)).not.toMatch(/gold_reply|confidence|candidates/);
       expect(await sql.value("select count(*)::int from replies.drafts where state = 'held_out' and body is null"))
         .toBe(0);
     }));
@@ -496,6 +554,7 @@ describe("the private note", () => {
       expect(await outbox(sql, "note")).toEqual([]);
       expect((await draftsOf(sql))[0]).toMatchObject({ note_action_id: null, missing: ["order.number"] });
       await choose(sql, "draft_notes", true);
+      await sql.rows("update replies.gold_replies set title = 'Mail {{contact.email}} {% raw %}'");
       await customerWrites(sql, { id: 9102, content: REFUND, after: 30 });
 
       const [note] = await outbox(sql, "note");
@@ -506,7 +565,8 @@ describe("the private note", () => {
       expect(note.arguments.content).toContain("Hi Dana, order ‹order.number› is on its way.");
       expect(note.arguments.content).toContain("Still to be filled in: order.number.");
       expect(note.arguments.content).toContain(`select api.approve_draft(1, ${draft.draft_id})`);
-      expect(note.arguments.content).not.toMatch(/\{\{/);
+      expect(note.arguments.content).toContain("“Mail ‹contact.email› ‹% raw %}”");
+      expect(note.arguments.content).not.toMatch(/\{\{|\{%/);
     }));
 
   test("is shown once it has left; one that has not is taken back when the draft is over", () =>
@@ -553,4 +613,31 @@ test("what customers write is inert: it is ranked, and nothing else becomes of i
     }
     expect(await sql.value("select max((evidence ->> 'question_characters')::int) from replies.drafts")).toBe(4000);
     expect(await sql.value("select count(*)::int from ops.alerts")).toBe(0);
+  }));
+
+test("a label that was a slip ends the draft, and taken back opens the same one again, with a note of its own", () =>
+  database.rolledBack(async (sql) => {
+    await choose(sql, "draft_notes", true);
+    const draft = await openDraft(sql);
+    const label = async (labels: string) => {
+      await sql.rows("update chatwoot.conversations set labels = $1 where account_id = 1 and display_id = 42", [
+        labels,
+      ]);
+      await sql.rows("select ledger.mark(1, 42, walk_since => '-infinity')");
+      await workOff(sql);
+    };
+
+    await label("{spam}");
+    expect(await states(sql)).toEqual(["superseded: not_waiting"]);
+    await label("{}");
+
+    expect(await draftsOf(sql)).toMatchObject([
+      { draft_id: draft, state: "open", reason: null, closed_at: null, outcome: null, is_final: true },
+    ]);
+    expect((await outbox(sql, "note")).map(({ state }) => state)).toEqual(["cancelled", "pending"]);
+    expect((await decisionsOf(sql)).map(({ action }) => action)).toEqual([
+      "draft.suggested",
+      "draft.superseded",
+      "draft.reopened",
+    ]);
   }));

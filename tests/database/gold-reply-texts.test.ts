@@ -250,6 +250,17 @@ describe("filling in", () => {
       expect((await render(sql, "{{custom.x}}")).missing).toEqual(["custom.x"]);
     }));
 
+  test("of a customer who writes without end the newest messages are read, so that nobody's webhook waits", () =>
+    database.rolledBack(async (sql) => {
+      await addConversation(sql, {});
+      await addMessage(sql, { message_id: 1, content: "order 11111" });
+      await addMessage(sql, { message_id: 2, content: "order   ".repeat(1250) });
+      await addMessage(sql, { message_id: 3, content: "order   ".repeat(1250) });
+      await addMessage(sql, { message_id: 4, content: "order 44444" });
+
+      expect((await render(sql, "{{order.number}}")).text).toBe("44444");
+    }));
+
   test("an order number is the attribute's, else the one that the customer wrote, else missing", () =>
     database.rolledBack(async (sql) => {
       const order = async () => {

@@ -236,6 +236,11 @@ describe("what a customer may write", () => {
       expect((await first(sql, `Where is my order? ${padding}`)).key).toBe("order-status-en");
     }));
 
+  test("a character that is a whole sentence when taken apart does not make it longer", () =>
+    database.rolledBack(async (sql) => {
+      expect(await sql.value("select length(replies.fold('ar', repeat('ﷺ', 4000)))")).toBe(4000);
+    }));
+
   test("the same question gets the same answer in the same order", () =>
     database.rolledBack(async (sql) => {
       const text = "My parcel has not arrived, the refund neither, and which boots are wide?";

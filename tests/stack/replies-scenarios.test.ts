@@ -238,8 +238,18 @@ test("each customer gets the draft that fits, or none, and each reply is sent on
   await rows("select * from audit.verify($1)", [ACCOUNT]).then(([verified]) =>
     expect(verified.first_broken_entry).toBeNull()
   );
+  // What docs/replies.md says of a day of a hundred conversations.
+  const typed = (list: Draft[]) => list.reduce((sum, draft) => sum + ownWords(scenarioFor(draft)).length, 0);
+  const [{ edited }] = await rows<{ edited: number }>(
+    "select coalesce(sum(edit_distance), 0)::int as edited from analytics.drafts where is_used and is_final",
+  );
+  const byHand = made.filter((draft) => !right.includes(draft));
+  const perHundred = (number: number) => Math.round(number * 100 / made.length);
   console.log(
     `${made.length} conversations: ${right.length} answered by an approved draft, ` +
-      `${open.length - right.length} drafts rejected, ${made.length - open.length} without a draft`,
+      `${open.length - right.length} drafts rejected, ${made.length - open.length} without a draft. ` +
+      `Of a hundred: ${perHundred(right.length)} approved, ${perHundred(open.length - right.length)} rejected, ` +
+      `${perHundred(made.length - open.length)} without; typed by hand ${perHundred(typed(made))} characters before, ` +
+      `${perHundred(typed(byHand) + edited)} now.`,
   );
 }, 180_000);

@@ -194,6 +194,37 @@ describe("the life of one stack", () => {
     expect(started.stdout()).toContain("Conversation 32 is past its first response");
   });
 
+  test(
+    "a draft waits with a line to approve it by; pasted, it sends the reply, which is told and counted",
+    async () => {
+      expect(started.stdout()).toMatch(
+        /Drafts that wait for a person\n.*\n.*\n(.*\n)*? +\d+ +33 +Callum Reid .*Charged twice/,
+      );
+      const line = /or with supabase-js:\n +(npm run --silent info .*)/.exec(started.stdout())?.[1] ?? "";
+      const draft = /draft_id: (\d+)/.exec(line)?.[1];
+      const pasted = run(["bash", "-c", line], place);
+      expect(await pasted.exited, pasted.stderr()).toBe(0);
+      expect(pasted.stdout()).toContain("error: null");
+
+      const client = new Client({
+        connectionString: `postgresql://postgres:postgres@127.0.0.1:${place.OCC_DB_PORT}/postgres`,
+      });
+      await client.connect();
+      try {
+        // Cron would, from its next minute on.
+        await client.query("call actions.dispatch(budget => '5 seconds')");
+        await started.printed(`Draft ${draft} went to conversation 33`);
+        const { rows } = await client.query(
+          "select accepted::int, shown > 0 as is_shown from analytics.draft_performance where account_id = 1 and by = 'account'",
+        );
+        expect(rows).toEqual([{ accepted: 1, is_shown: true }]);
+      } finally {
+        await client.end();
+      }
+    },
+    60_000,
+  );
+
   test("npm run info -- --json tells what a program needs", async () => {
     const asked = run(["npm", "run", "info", "--", "--json"], place);
 
