@@ -64,7 +64,7 @@ function wrongSteps(
   return wrong.slice(0, 3);
 }
 
-for (const [index, seed] of drawSeeds("ledger-doors", 2).entries()) {
+for (const [index, seed] of drawSeeds("ledger-doors", 3).entries()) {
   // A busy hour, a day, and weeks.
   const longestGap = [90_000, 900_000, 7_200_000][index % 3];
   const inOrder = useDatabase();

@@ -211,10 +211,7 @@ test(
     console.log(`hostile webhooks: ${JSON.stringify(outcomes)}`);
     // Else the payloads were too wild, or too tame, to say much.
     expect(Math.min(outcomes.applied, outcomes.dead, outcomes.ignored, outcomes[401])).toBeGreaterThan(20);
-    // Chosen as the victim of a deadlock, the door tries once more: rare, and nobody is told.
-    const isDeadlock = (line: string) => line.endsWith("record_webhook ended in 500 40P01");
-    expect(door.logged.filter((line) => !line.includes("OC401") && !isDeadlock(line))).toEqual([]);
-    expect(door.logged.filter(isDeadlock).length).toBeLessThan(4);
+    expect(door.logged.filter((line) => !line.includes("OC401"))).toEqual([]);
   },
   180_000,
 );
