@@ -365,7 +365,8 @@ comment on function inbox.messages is 'Every message of a payload once, in order
 
 create function inbox.apply(account_id bigint, payload jsonb, seen_at timestamptz, out outcome text, out reason text)
 -- Rows are taken in one order whatever the event (account, inbox, team, agents, contacts, conversation, messages,
--- labels, and by key within each), so two events never wait for each other in a circle.
+-- labels, and by key within each), so two events never wait for each other in a circle. A message told of in two
+-- conversations has the ledger count both anew, so before all rows its id is locked.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_event text := case when jsonb_typeof(payload -> 'event') = 'string' then payload ->> 'event' end;
@@ -421,6 +422,14 @@ begin
   -- they count as older than all that shows one, and among themselves in the order they were signed.
   v_version := coalesce(inbox.payload_instant(payload, v_conversation), apply.seen_at - interval '1000 years');
 
+  perform pg_advisory_xact_lock(hashtextextended('message ' || told.message_id, apply.account_id))
+  from (
+    select (elements.message ->> 'id')::bigint as message_id
+    from jsonb_array_elements(nullif(v_conversation -> 'messages', 'null')) as elements (message)
+    union
+    select (payload ->> 'id')::bigint where v_shape = 'message'
+    order by 1
+  ) as told where told.message_id is not null;
   if payload #>> '{account,name}' is not null then
     perform chatwoot.merge_account(apply.account_id, jsonb_build_object('name', payload #> '{account,name}'), v_version);
   end if;

@@ -123,7 +123,7 @@ begin
         order by events.occurred_at desc, events.kind = 'status' desc, events.place desc limit 1
       ) as before on true
     ), begun as (
-      select told.account_id, told.display_id, told.field, told.at, told.trust, told.is_later, told.previous, told.source,
+      select told.account_id, told.display_id, told.field, told.at, told.trust, told.place, told.previous, told.source,
         told.source_id, told.is_lone, told.held_since, case when told.value is not null then told.value
           when told.next_previous is not null then told.next_previous
           when told.next_trust = 3 and told.next_at <= told.created_at + interval '5 seconds' then told.next_value
@@ -138,20 +138,20 @@ begin
           else '' end as value,
         told.trust = 0 and told.value is null as is_begin, told.created_at
       from (
-        select evidence.*, lead(evidence.previous) over in_order as next_previous,
+        select evidence.*, row_number() over in_order as place, lead(evidence.previous) over in_order as next_previous,
           lead(evidence.trust) over in_order as next_trust, lead(evidence.at) over in_order as next_at,
           lead(evidence.value) over in_order as next_value
         from evidence
+        -- To the last word, since what is told again must come in the order in which it was.
         window in_order as (partition by evidence.account_id, evidence.display_id, evidence.field
-          order by evidence.at, evidence.trust, evidence.is_later, evidence.value)
+          order by evidence.at, evidence.trust, evidence.is_later, evidence.value, evidence.previous, evidence.source,
+            evidence.source_id)
       ) as told
     ), chained as (
       select begun.*, lag(begun.value) over in_order as before,
-        row_number() over (partition by begun.account_id, begun.display_id, begun.field, begun.at
-          order by begun.trust, begun.is_later, begun.value) as number
+        row_number() over (partition by begun.account_id, begun.display_id, begun.field, begun.at order by begun.place) as number
       from begun
-      window in_order as (partition by begun.account_id, begun.display_id, begun.field
-        order by begun.at, begun.trust, begun.is_later, begun.value)
+      window in_order as (partition by begun.account_id, begun.display_id, begun.field order by begun.place)
     ), reopened as (
       -- Resolved twice, it was opened in between, though Chatwoot lost the opening. When is not known, only that it was
       -- before the second time.
@@ -159,8 +159,8 @@ begin
       from (
         select chained.*, max(case when chained.trust = 0 then chained.held_since
           when chained.value <> chained.before or (chained.is_lone and chained.value = 'resolved') then chained.at end)
-          over (partition by chained.account_id, chained.display_id order by chained.at, chained.trust, chained.is_later,
-            chained.value rows between unbounded preceding and 1 preceding) as resolved_at
+          over (partition by chained.account_id, chained.display_id order by chained.place
+            rows between unbounded preceding and 1 preceding) as resolved_at
         from chained where chained.field = 'status'
       ) as again
       where again.trust = 2 and again.is_lone and again.value = 'resolved' and again.before = 'resolved'

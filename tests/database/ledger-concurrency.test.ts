@@ -51,6 +51,32 @@ test("two webhooks of one conversation at once: the second waits for the first, 
   await isRight(one, 1, { frt: 60, customer_messages: 2, human_replies: 1, waiting: true });
 });
 
+test("one message id told of two conversations at once: they take turns instead of locking each other out", async () => {
+  const [one, other, holder] = await Promise.all([database.connect(), database.connect(), database.connect()]);
+  await begin(one, 2);
+  await begin(one, 3);
+  // The message is the second conversation's, and whoever moves it counts both anew. Of people and an inbox, which the two
+  // would take turns at already, nothing is told.
+  const nobody = { account: { id: 1 }, inbox: null, sender: null };
+  const told = (display_id: number) =>
+    messageEvent("message_updated", {
+      ...nobody,
+      id: 200,
+      conversation: { id: display_id, status: "resolved", updated_at: START + 60 + display_id, created_at: START },
+    });
+  await holder.query("begin");
+  await holder.query("select from chatwoot.messages where message_id = 200 for update");
+  const toThird = tell(one, told(3));
+  await database.untilWaiting(one);
+  const toSecond = tell(other, told(2));
+  await database.untilWaiting(other);
+  await holder.query("commit");
+  await Promise.all([toThird, toSecond]);
+  const { rows } = await one.query("select conversation_display_id from chatwoot.messages where message_id = 200");
+  expect(rows).toEqual([{ conversation_display_id: "3" }]);
+  await isRight(one, 3, { customer_messages: 2, status: "resolved" });
+});
+
 test("a webhook that comes while cron is at its conversation waits, and counts", async () => {
   const [cron, door] = await Promise.all([database.connect(), database.connect()]);
   await begin(door, 4);

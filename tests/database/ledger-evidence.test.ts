@@ -329,6 +329,34 @@ test("what went and came back is back, though only its going was told", () =>
     await isSettled(client);
   }));
 
+test("two changes to the same within a millisecond are told in one order, however many conversations have them", () =>
+  alone(async (client) => {
+    await tell(client, conversationEvent("conversation_created"));
+    await client.query(
+      `select chatwoot.merge_conversations(array_agg(jsonb_populate_record(rows, jsonb_build_object('display_id', number))))
+      from chatwoot.conversations as rows cross join generate_series(1001, 1300) as number`,
+    );
+    const resolvedFrom = (previous: string) =>
+      client.query(
+        `select ledger.observe_changes(account_id, display_id, $1, to_timestamp($2))
+        from chatwoot.conversations where display_id > 1000`,
+        [JSON.stringify([{ status: { previous_value: previous, current_value: "resolved" } }]), START + 100],
+      );
+    await resolvedFrom("snoozed");
+    await resolvedFrom("pending");
+    while ((await client.query("select ledger.work_off() as done")).rows[0].done > 0);
+    const { rows } = await client.query(
+      `select count(*)::integer as conversations, log from (
+        select string_agg(previous || ' ' || value, ', ' order by occurred_at, place) as log
+        from ledger.events where display_id > 1000 and kind = 'status' and unlearnt_at is null group by display_id) as logs
+      group by log`,
+    );
+    expect(rows).toEqual([
+      { conversations: 300, log: "open pending, pending resolved, resolved snoozed, snoozed resolved" },
+    ]);
+    await isSettled(client);
+  }));
+
 test("evidence from before all that was known tells the beginning anew", () =>
   alone(async (client) => {
     const late = { updated_at: START + 90_000, meta: assignedMeta, priority: "high" };
