@@ -20,6 +20,7 @@ create table ops.notifications (
   acknowledged_at timestamptz,
   acknowledged_by text,
   next_escalation_at timestamptz,
+  channels text[],
   constraint notifications_pkey primary key (account_id, notification_id),
   constraint notifications_dedupe_key_key unique (account_id, dedupe_key),
   constraint notifications_account_id_positive check (account_id > 0),
@@ -45,6 +46,7 @@ comment on column ops.notifications.created_at is 'When it was told (UTC).';
 comment on column ops.notifications.acknowledged_at is 'When a person acknowledged it (UTC); null while open.';
 comment on column ops.notifications.acknowledged_by is 'Who acknowledged it, as in the decision log; null while open.';
 comment on column ops.notifications.next_escalation_at is 'When it is told again unless acknowledged (UTC); null for never.';
+comment on column ops.notifications.channels is 'Names of the endpoints that are told; null for all that want its kind.';
 create index notifications_created_at_idx on ops.notifications (created_at);
 create index notifications_escalation_idx on ops.notifications (next_escalation_at) where next_escalation_at is not null;
 
@@ -216,7 +218,7 @@ comment on function ops.digest_at is 'When the digest goes out that collects wha
 
 create function ops.notify(
   account_id bigint, kind text, dedupe_key text, title text, body jsonb default '{}',
-  severity ops.notification_severity default 'warning', as_of timestamptz default now()
+  severity ops.notification_severity default 'warning', as_of timestamptz default now(), channels text[] default null
 ) returns bigint
 -- Whatever is too long is cut and not refused: the one who tells may be in the middle of something more important.
 language plpgsql volatile security invoker set search_path = '' as $$
@@ -224,6 +226,10 @@ declare
   v_notification_id bigint;
   v_escalation_at timestamptz;
   v_body jsonb := case when jsonb_typeof(notify.body) = 'object' then notify.body else '{}' end;
+  -- When none of those named is there any more, rather everybody is told than nobody.
+  v_channels text[] := case when exists (select from ops.notification_endpoints as endpoints
+    where endpoints.account_id = notify.account_id and endpoints.state = 'active' and endpoints.name = any (notify.channels)
+      and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind))) then notify.channels end;
 begin
   if octet_length(v_body::text) > 8000 then
     v_body := jsonb_build_object('omitted', format('The particulars were too long: %s bytes.', octet_length(v_body::text)));
@@ -233,14 +239,16 @@ begin
     from ops.notification_endpoints as endpoints
     where endpoints.account_id = notify.account_id and endpoints.state = 'active'
       and endpoints.escalate_after_seconds is not null
-      and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind));
+      and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind))
+      and (v_channels is null or endpoints.name = any (v_channels));
   end if;
-  insert into ops.notifications (account_id, kind, severity, title, body, dedupe_key, created_at, next_escalation_at)
+  insert into ops.notifications (account_id, kind, severity, title, body, dedupe_key, created_at, next_escalation_at,
+    channels)
   values (notify.account_id, notify.kind, notify.severity,
     coalesce(nullif(left(trim(regexp_replace(notify.title, '[\s[:cntrl:]]+', ' ', 'g')), 300), ''), notify.kind), v_body,
     case when length(notify.dedupe_key) <= 200 then notify.dedupe_key
       else left(notify.dedupe_key, 136) || encode(sha256(convert_to(notify.dedupe_key, 'UTF8')), 'hex') end,
-    notify.as_of, v_escalation_at)
+    notify.as_of, v_escalation_at, v_channels)
   on conflict on constraint notifications_dedupe_key_key do nothing
   returning notification_id into v_notification_id;
   if v_notification_id is null then
@@ -255,12 +263,13 @@ begin
   from ops.notification_endpoints as endpoints
   where endpoints.account_id = notify.account_id and endpoints.state = 'active'
     and endpoints.escalate_after_seconds is null and endpoints.minimum_severity <= notify.severity
-    and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind));
+    and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind))
+    and (v_channels is null or endpoints.name = any (v_channels));
   return v_notification_id;
 end
 $$;
 comment on function ops.notify is
-  'Tells the account''s endpoints something, once per dedupe key; sends nothing itself. Returns the notification''s number, or null when the key was told before. Takes part in the caller''s transaction.';
+  'Tells the account''s endpoints something, once per dedupe key; sends nothing itself. channels: names of the endpoints that are told, null for all that want the kind. Returns the notification''s number, or null when the key was told before. Takes part in the caller''s transaction.';
 
 -- What people do. Definer, since nobody but these functions and the sending writes here.
 

@@ -413,5 +413,4 @@ begin
   end loop;
 end
 $$;
-grant execute on function actions.request, actions.withdraw, actions.retry, actions.resume_sending
-  to authenticated, service_role;
+grant execute on function actions.request, actions.withdraw, actions.resume_sending to authenticated, service_role;

@@ -239,6 +239,67 @@ end
 $$;
 comment on function replies.news_of is 'What speaks against sending a draft as it is: array of {kind, at, message_id, agent_id}.';
 
+create function replies.pass_news(draft replies.drafts, override boolean, again text, as_of timestamptz) returns boolean
+language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_news jsonb := replies.news_of(pass_news.draft);
+begin
+  if v_news = '[]' then
+    return false;
+  end if;
+  if v_news @> '[{"kind": "deleted"}]' then
+    raise exception 'Conversation % has been deleted', (draft).display_id
+      using errcode = 'OC409', detail = v_news::text, hint = 'There is nobody to answer any more.';
+  end if;
+  if not coalesce(pass_news.override, false) then
+    raise exception 'Since draft % was made, this has happened in conversation %: %', (draft).draft_id, (draft).display_id,
+      (select string_agg(case news.entry ->> 'kind'
+          when 'customer_wrote' then 'the customer has written again'
+          when 'message_changed' then 'the customer has changed or deleted a message'
+          when 'answered' then 'somebody has answered'
+          when 'answer_on_its_way' then 'another answer is on its way'
+          when 'resolved' then 'it has been resolved'
+          when 'blocked' then 'the customer has been blocked'
+          when 'not_waiting' then 'no customer waits for a person any more'
+          when 'not_decided' then 'the draft has expired'
+          when 'proposed_again' then 'another draft has been made'
+          else replace(news.entry ->> 'kind', '_', ' ') end || coalesce(' (' || (news.entry ->> 'at') || ')', ''), ', '
+        order by news.place)
+      from jsonb_array_elements(v_news) with ordinality as news (entry, place))
+      using errcode = 'OC409', detail = v_news::text,
+        hint = format('Read the conversation again; to send the draft all the same: %s.', pass_news.again);
+  end if;
+  perform audit.log((draft).account_id, 'draft.overridden', 'draft:' || (draft).draft_id,
+    jsonb_build_object('display_id', (draft).display_id, 'news', v_news), 'overridden', as_of => pass_news.as_of);
+  return true;
+end
+$$;
+comment on function replies.pass_news is
+  'Raises OC409 with what speaks against sending a draft, unless overridden, which is logged; true when it was. again: how to say so.';
+
+create function replies.retry_action(
+  account_id bigint, action_id bigint, override boolean default false, as_of timestamptz default now()
+) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_draft replies.drafts;
+begin
+  perform access.require_role(retry_action.account_id, 'approver');
+  -- Up to three days have passed since somebody approved it.
+  select drafts.* into v_draft
+  from replies.drafts join actions.outbox as queued
+    on queued.account_id = drafts.account_id and queued.action_id = drafts.action_id
+  where drafts.account_id = retry_action.account_id and drafts.action_id = retry_action.action_id
+    and queued.state in ('dead', 'dry_run');
+  if found then
+    perform replies.pass_news(v_draft, retry_action.override, 'api.retry_action(…, override => true)', retry_action.as_of);
+  end if;
+  perform actions.retry(retry_action.account_id, retry_action.action_id, retry_action.as_of);
+end
+$$;
+comment on function replies.retry_action is
+  'Sends a dead action, or one of a dry run, again; an approved draft only when nothing has happened since it was made, or with override. Approvers and above. Errors: OC403, OC404, OC409.';
+
 create function replies.approve_draft(
   account_id bigint, draft_id bigint, final_text text default null, grades jsonb default null,
   override boolean default false, as_of timestamptz default now()
@@ -247,7 +308,7 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_grades jsonb;
   v_draft replies.drafts;
-  v_news jsonb;
+  v_is_override boolean;
   v_text text;
   v_missing text[];
   v_action bigint;
@@ -265,29 +326,7 @@ begin
     perform replies.refuse_decided(v_draft);
   end if;
   perform replies.refuse_claimed(v_draft, approve_draft.as_of);
-  v_news := replies.news_of(v_draft);
-  if v_news @> '[{"kind": "deleted"}]' then
-    raise exception 'Conversation % has been deleted', v_draft.display_id
-      using errcode = 'OC409', detail = v_news::text, hint = 'There is nobody to answer any more.';
-  end if;
-  if v_news <> '[]' and not coalesce(approve_draft.override, false) then
-    raise exception 'Since draft % was made, this has happened in conversation %: %', v_draft.draft_id, v_draft.display_id,
-      (select string_agg(case news.entry ->> 'kind'
-          when 'customer_wrote' then 'the customer has written again'
-          when 'message_changed' then 'the customer has changed or deleted a message'
-          when 'answered' then 'somebody has answered'
-          when 'answer_on_its_way' then 'another answer is on its way'
-          when 'resolved' then 'it has been resolved'
-          when 'blocked' then 'the customer has been blocked'
-          when 'not_waiting' then 'no customer waits for a person any more'
-          when 'not_decided' then 'the draft has expired'
-          when 'proposed_again' then 'another draft has been made'
-          else replace(news.entry ->> 'kind', '_', ' ') end || coalesce(' (' || (news.entry ->> 'at') || ')', ''), ', '
-        order by news.place)
-      from jsonb_array_elements(v_news) with ordinality as news (entry, place))
-      using errcode = 'OC409', detail = v_news::text,
-        hint = 'Read the conversation again; to send the draft all the same: api.approve_draft(…, override => true).';
-  end if;
+  v_is_override := replies.pass_news(v_draft, approve_draft.override, 'api.approve_draft(…, override => true)', approve_draft.as_of);
   select rendered.text, rendered.missing into v_text, v_missing
   from replies.render(v_draft.account_id, v_draft.display_id, coalesce(approve_draft.final_text, v_draft.body),
     replies.name_of_actor(v_draft.account_id)) as rendered;
@@ -305,10 +344,6 @@ begin
     raise exception 'The text has % characters when filled in, more than 10000', length(v_text)
       using errcode = 'OC422', hint = 'Give a shorter one as final_text.';
   end if;
-  if v_news <> '[]' then
-    perform audit.log(v_draft.account_id, 'draft.overridden', 'draft:' || v_draft.draft_id,
-      jsonb_build_object('display_id', v_draft.display_id, 'news', v_news), 'overridden', as_of => approve_draft.as_of);
-  end if;
   v_action := actions.enqueue(v_draft.account_id, v_draft.display_id, 'reply', jsonb_build_object('content', v_text),
     'draft:' || v_draft.draft_id, approve_draft.as_of);
   if v_draft.state <> 'open' then
@@ -325,7 +360,7 @@ begin
   end if;
   update replies.drafts as existing set state = 'approved', reason = null, decided_at = approve_draft.as_of,
     body = v_draft.body, missing = v_draft.missing,
-    decided_by = access.actor(), is_override = v_news <> '[]', grades = v_grades, final_text = v_text, action_id = v_action,
+    decided_by = access.actor(), is_override = v_is_override, grades = v_grades, final_text = v_text, action_id = v_action,
     shown_at = coalesce(existing.shown_at, approve_draft.as_of), shown_by = coalesce(existing.shown_by, 'decision'),
     claimed_by = null, claimed_until = null, is_final = true, outcome = null, outcome_at = null, replied_at = null,
     reply_message_id = null, reply_agent_id = null, edit_distance = null, edit_ratio = null, edit_method = null,
@@ -334,7 +369,7 @@ begin
   perform audit.log(v_draft.account_id, 'draft.approved', 'draft:' || v_draft.draft_id,
     jsonb_strip_nulls(jsonb_build_object('display_id', v_draft.display_id, 'message_id', v_draft.customer_message_id,
       'action_id', v_action, 'gold_reply_id', v_draft.gold_reply_id, 'gold_reply_version', v_draft.gold_reply_version,
-      'is_changed', v_text is distinct from v_draft.body, 'is_override', v_news <> '[]', 'grades', v_grades,
+      'is_changed', v_text is distinct from v_draft.body, 'is_override', v_is_override, 'grades', v_grades,
       'text_sha256', encode(sha256(convert_to(v_text, 'UTF8')), 'hex'))),
     'approved', as_of => approve_draft.as_of);
   return v_action;
@@ -534,9 +569,9 @@ create trigger follow_actions after update of state on actions.outbox
 for each row when (old.state is distinct from new.state and new.source is not null) execute function replies.follow_actions();
 
 revoke all on function replies.lock_draft, replies.refuse_decided, replies.refuse_claimed, replies.claim_draft,
-  replies.release_draft, replies.check_grades, replies.name_of_actor, replies.news_of, replies.approve_draft,
-  replies.reject_draft, replies.propose_draft, replies.expire_drafts, replies.follow_actions
+  replies.release_draft, replies.check_grades, replies.name_of_actor, replies.news_of, replies.pass_news, replies.retry_action,
+  replies.approve_draft, replies.reject_draft, replies.propose_draft, replies.expire_drafts, replies.follow_actions
   from public, anon, authenticated, service_role;
-grant execute on function replies.claim_draft, replies.release_draft, replies.approve_draft, replies.reject_draft
-  to authenticated, service_role;
+grant execute on function replies.claim_draft, replies.release_draft, replies.approve_draft, replies.reject_draft,
+  replies.retry_action to authenticated, service_role;
 grant execute on function replies.propose_draft to service_role;

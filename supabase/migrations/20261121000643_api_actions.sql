@@ -6,11 +6,11 @@ $$;
 comment on function api.enqueue_action is
   'Puts an action in Chatwoot into the outbox and returns its number; logged. kind and arguments: note {content}, reply {content}, assign_agent {agent_id or null}, assign_team {team_id or null}, add_labels {labels}, remove_labels {labels}, set_status {status, snoozed_until}, set_priority {priority or null}, set_custom_attributes {custom_attributes} (added to those there are). Approvers and above. Errors: OC403, OC404, OC409, OC422.';
 
-create function api.retry_action(account_id bigint, action_id bigint) returns void
+create function api.retry_action(account_id bigint, action_id bigint, override boolean default false) returns void
 language sql volatile security invoker set search_path = ''
-as $$ select actions.retry(retry_action.account_id, retry_action.action_id) $$;
+as $$ select replies.retry_action(retry_action.account_id, retry_action.action_id, retry_action.override) $$;
 comment on function api.retry_action is
-  'Sends a dead action, or one of a dry run, again, with twelve new tries; what may have arrived is looked for first. Logged. Approvers and above. Errors: OC403, OC404, OC409.';
+  'Sends a dead action, or one of a dry run, again, with twelve new tries; what may have arrived is looked for first. An approved draft only when nothing has happened since it was made, or with override. Logged. Approvers and above. Errors: OC403, OC404, OC409.';
 
 create function api.cancel_action(account_id bigint, action_id bigint) returns boolean
 language sql volatile security invoker set search_path = ''

@@ -11,6 +11,7 @@ create table ops.alert_rules (
   clear_threshold double precision not null,
   clear_seconds integer not null,
   severity ops.notification_severity not null,
+  channels text[],
   quiet_start_minute smallint,
   quiet_end_minute smallint,
   is_enabled boolean not null default true,
@@ -36,6 +37,7 @@ comment on column ops.alert_rules.for_seconds is 'For how long without a break i
 comment on column ops.alert_rules.clear_threshold is 'The value down to which it must fall to be over.';
 comment on column ops.alert_rules.clear_seconds is 'For how long without a break it must stay there.';
 comment on column ops.alert_rules.severity is 'info, warning or critical.';
+comment on column ops.alert_rules.channels is 'Names of the notification endpoints that are told of it; null for all that want its kind.';
 comment on column ops.alert_rules.quiet_start_minute is 'Minute of the local day from which on nobody is told of it; null for never quiet.';
 comment on column ops.alert_rules.quiet_end_minute is 'Minute of the local day at which it is told if it still lasts; null for never quiet.';
 comment on column ops.alert_rules.is_enabled is 'Whether it is looked at.';
@@ -123,7 +125,7 @@ begin
     jsonb_strip_nulls(jsonb_build_object('alert', rule.title, 'subject', alert.subject, 'since', alert.raised_at,
       'what_to_do', case when tell_alert.news <> 'cleared' then alert.hint end, 'alert_id', alert.alert_id,
       'news', tell_alert.news)),
-    case when tell_alert.news = 'cleared' then 'info' else alert.severity end, tell_alert.as_of);
+    case when tell_alert.news = 'cleared' then 'info' else alert.severity end, tell_alert.as_of, rule.channels);
 end
 $$;
 comment on function ops.tell_alert is 'Tells the account''s endpoints of an alert: fired, still (after quiet hours or a snooze) or cleared.';
@@ -397,7 +399,7 @@ declare
   v_after jsonb;
   v_problem text;
   c_keys constant text[] := array['threshold', 'for_seconds', 'clear_threshold', 'clear_seconds', 'severity',
-    'quiet_start_minute', 'quiet_end_minute', 'is_enabled'];
+    'channels', 'quiet_start_minute', 'quiet_end_minute', 'is_enabled'];
 begin
   perform sync.require_account(set_alert_rule.account_id);
   perform pg_advisory_xact_lock(hashtextextended('ops.alert_rules', set_alert_rule.account_id));
@@ -422,9 +424,11 @@ begin
             and given.value::text ~ '^\d{1,5}$' and given.value::text::integer <= 86400))
           or (given.key like 'quiet\_%' and not (jsonb_typeof(given.value) = 'null' or (jsonb_typeof(given.value) = 'number'
             and given.value::text ~ '^\d{1,4}$' and given.value::text::integer <= 1439)))
+          or (given.key = 'channels' and not (jsonb_typeof(given.value) = 'null' or (jsonb_typeof(given.value) = 'array'
+            and jsonb_array_length(given.value) between 1 and 50)))
           or (given.key = 'is_enabled' and jsonb_typeof(given.value) <> 'boolean')
           or (given.key = 'severity' and not coalesce(given.value #>> '{}' in ('info', 'warning', 'critical'), false)))
-        then 'threshold and clear_threshold are numbers; for_seconds and clear_seconds whole seconds to 86400; quiet_start_minute and quiet_end_minute minutes of the day to 1439, or null; severity info, warning or critical; is_enabled true or false'
+        then 'threshold and clear_threshold are numbers; for_seconds and clear_seconds whole seconds to 86400; quiet_start_minute and quiet_end_minute minutes of the day to 1439, or null; severity info, warning or critical; channels null or 1 to 50 names of notification endpoints; is_enabled true or false'
     end;
     if v_problem is null then
       v_after := v_before || set_alert_rule.changes;
@@ -435,7 +439,14 @@ begin
           then 'the thresholds must be numbers that can be reached'
         when (v_after ->> 'quiet_start_minute' is null) <> (v_after ->> 'quiet_end_minute' is null)
           or v_after ->> 'quiet_start_minute' = v_after ->> 'quiet_end_minute'
-          then 'quiet_start_minute and quiet_end_minute must be two different minutes, or both null' end;
+          then 'quiet_start_minute and quiet_end_minute must be two different minutes, or both null'
+        else (
+          select format('There is no notification endpoint %s that takes alert.%s', told.name, set_alert_rule.kind)
+          from jsonb_array_elements(nullif(set_alert_rule.changes -> 'channels', 'null')) as told (name)
+          where not exists (select from ops.notification_endpoints as endpoints
+            where endpoints.account_id = set_alert_rule.account_id and to_jsonb(endpoints.name) = told.name
+              and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, 'alert.' || set_alert_rule.kind)))
+          limit 1) end;
     end if;
     if v_problem is not null then
       raise exception '%', v_problem using errcode = 'OC422', hint = 'What each means: docs/alerts.md.';

@@ -30,8 +30,8 @@ comment on column api.alerts.snoozed_by is 'Who wished so; null for nobody.';
 
 create view api.alert_rules with (security_invoker = true) as
 select accounts.account_id, rules.kind, rules.title, rules.description, rules.check_name, rules.threshold,
-  rules.for_seconds, rules.clear_threshold, rules.clear_seconds, rules.severity, rules.quiet_start_minute,
-  rules.quiet_end_minute, rules.is_enabled, rules.account_id = 0 as is_default, rules.changed_at, rules.changed_by
+  rules.for_seconds, rules.clear_threshold, rules.clear_seconds, rules.severity, rules.channels,
+  rules.quiet_start_minute, rules.quiet_end_minute, rules.is_enabled, rules.account_id = 0 as is_default, rules.changed_at, rules.changed_by
 from (select members.account_id from access.members group by members.account_id) as accounts
 cross join lateral (
   select distinct on (every.kind) every.* from ops.alert_rules as every
@@ -48,6 +48,7 @@ comment on column api.alert_rules.for_seconds is 'For how long it must be bad be
 comment on column api.alert_rules.clear_threshold is 'The value down to which it must fall to be over.';
 comment on column api.alert_rules.clear_seconds is 'For how long it must stay there.';
 comment on column api.alert_rules.severity is 'info, warning or critical.';
+comment on column api.alert_rules.channels is 'Names of the notification endpoints that are told of it; null for all that want its kind.';
 comment on column api.alert_rules.quiet_start_minute is 'Minute of the local day from which on nobody is told of it; null for never quiet.';
 comment on column api.alert_rules.quiet_end_minute is 'Minute of the local day at which it is told if it still lasts; null for never quiet.';
 comment on column api.alert_rules.is_enabled is 'Whether it is looked at.';

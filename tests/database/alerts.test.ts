@@ -398,8 +398,63 @@ describe("people", () => {
       );
     }));
 
+  test("a rule with channels tells these and nobody else, its escalation too; when they are gone, everybody again", () =>
+    database.rolledBack(async (sql) => {
+      await add(sql, { name: "all" });
+      await add(sql, { name: "night shift", kinds: ["alert.*"] });
+      await add(sql, { name: "on call", escalate_after_seconds: 60 });
+      await add(sql, { name: "sales", kinds: ["sla.*"] });
+      const set = (channels: unknown) =>
+        sql.value("select ops.set_alert_rule(1, 'service.down', $1)", [JSON.stringify({ channels })]);
+      const reached = () =>
+        sql.rows(
+          `select distinct endpoints.name, round > 0 as is_escalation from ops.notification_deliveries
+          join ops.notification_endpoints as endpoints using (account_id, endpoint_id) order by 1`,
+        );
+      const escalated = async (now: string) => {
+        await sql.rows("select ops.escalate_notifications($1)", [later(now, 5)]);
+        const found = await reached();
+        await sql.rows("delete from ops.notification_deliveries where account_id = 1");
+        return found;
+      };
+      for (const name of ["nobody", "sales"]) {
+        expect(
+          (await sql.throws("OC422", `select ops.set_alert_rule(1, 'service.down', '{"channels": ["${name}"]}')`))
+            .message,
+        )
+          .toContain(`"${name}"`);
+      }
+
+      expect(await set(["night shift"])).toMatchObject({ channels: ["night shift"] });
+      let now = await fire(sql);
+      expect(await escalated(now)).toEqual([{ name: "night shift", is_escalation: false }]);
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
+
+      await set(["night shift", "on call"]);
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 5), from: now });
+      expect(await escalated(now)).toEqual([
+        { name: "night shift", is_escalation: false },
+        { name: "on call", is_escalation: true },
+      ]);
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
+
+      await set(["night shift"]);
+      await sql.rows(
+        "select ops.remove_notification_endpoint(1, endpoint_id) from api.notification_endpoints where name = 'night shift'",
+      );
+      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 5), from: now });
+      expect(await escalated(now)).toEqual([
+        { name: "all", is_escalation: false },
+        { name: "on call", is_escalation: true },
+      ]);
+      expect(await set(null)).toMatchObject({ channels: null });
+    }));
+
   test.each([
     [{ threshold: 0 }, /below threshold/],
+    [{ channels: "night shift" }, /names of notification endpoints/],
+    [{ channels: [] }, /names of notification endpoints/],
+    [{ channels: [1] }, /no notification endpoint 1/],
     [{ threshold: "much" }, /numbers/],
     [{ for_seconds: 1.5 }, /whole seconds/],
     [{ for_seconds: 99_999 }, /whole seconds/],

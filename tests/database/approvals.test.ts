@@ -308,6 +308,31 @@ describe("when something has happened since", () => {
       }),
   );
 
+  test.each(happenings.slice(0, 5))(
+    "$name, after its reply could not be sent: not sent again either but on an override, which is logged",
+    ({ name, by, kind }) =>
+      database.rolledBack(async (sql) => {
+        const action = await approve(sql, await openDraft(sql));
+        const dies = () =>
+          sql.rows("update actions.outbox set state = 'dead', settled_at = now() where action_id = $1", [action]);
+        await dies();
+        await sql.rows("select api.retry_action(1, $1)", [action]);
+        await dies();
+        await by(sql);
+
+        const refused = await sql.throws("OC409", "select api.retry_action(1, $1)", [action]);
+        expect(refused.message).toContain(name);
+        expect(refused.hint).toContain("api.retry_action(…, override => true)");
+        await sql.rows("select api.retry_action(1, $1, override => true)", [action]);
+
+        expect((await outbox(sql, "reply"))[0]).toMatchObject({ state: "pending" });
+        const log = await decisionsOf(sql);
+        expect(log.filter(({ action }) => action === "draft.overridden")).toMatchObject([{
+          evidence: { display_id: 42, news: [{ kind }] },
+        }]);
+      }),
+  );
+
   test.each(happenings.slice(0, 3))(
     "$name, where the ledger has not been by: refused all the same",
     ({ name, by }) =>

@@ -34,7 +34,6 @@ const CALLERS: Record<string, string[]> = {
   "access.require_role(bigint,access.member_role)": ["authenticated", "service_role"],
   "actions.request(bigint,bigint,text,jsonb,timestamp with time zone)": ["authenticated", "service_role"],
   "actions.resume_sending(bigint,timestamp with time zone)": ["authenticated", "service_role"],
-  "actions.retry(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],
   "actions.withdraw(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],
   "analytics.kaplan_meier_median(double precision[],boolean[])": ["analyst", "authenticated", "service_role"],
   "analytics.metrics_by(bigint,date,date,text)": ["analyst", "authenticated", "service_role"],
@@ -90,7 +89,7 @@ const CALLERS: Record<string, string[]> = {
   "api.resume_sync(bigint,text)": ["authenticated", "service_role"],
   "api.retire_gold_reply(bigint,bigint)": ["authenticated", "service_role"],
   "api.retire_sla_policy(bigint,bigint)": ["authenticated", "service_role"],
-  "api.retry_action(bigint,bigint)": ["authenticated", "service_role"],
+  "api.retry_action(bigint,bigint,boolean)": ["authenticated", "service_role"],
   "api.save_calendar(bigint,text,text,jsonb,jsonb,timestamp with time zone,bigint)": ["authenticated", "service_role"],
   "api.save_gold_reply(bigint,jsonb,bigint,integer,boolean)": ["authenticated", "service_role"],
   "api.save_sla_policy(bigint,text,jsonb,jsonb,integer,bigint,timestamp with time zone)": [
@@ -178,6 +177,7 @@ const CALLERS: Record<string, string[]> = {
   ],
   "replies.record_gold_reply(bigint,jsonb,text,timestamp with time zone)": ["service_role"],
   "replies.reject_draft(bigint,bigint,text,timestamp with time zone)": ["authenticated", "service_role"],
+  "replies.retry_action(bigint,bigint,boolean,timestamp with time zone)": ["authenticated", "service_role"],
   "replies.release_draft(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],
   "replies.retire_gold_reply(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],
   "replies.save_gold_reply(bigint,jsonb,bigint,integer,boolean,timestamp with time zone)": [

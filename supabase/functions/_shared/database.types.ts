@@ -413,7 +413,7 @@ export type Database = {
                   ]
                 },"alert_rules": {
                   Row: {
-                    "account_id": number,"changed_at": string | null,"changed_by": string | null,"check_name": string,"clear_seconds": number,"clear_threshold": number,"description": string,"for_seconds": number,"is_default": boolean | null,"is_enabled": boolean,"kind": string,"quiet_end_minute": number | null,"quiet_start_minute": number | null,"severity": "info"|"warning"|"critical","threshold": number,"title": string
+                    "account_id": number,"changed_at": string | null,"changed_by": string | null,"channels": (string)[] | null,"check_name": string,"clear_seconds": number,"clear_threshold": number,"description": string,"for_seconds": number,"is_default": boolean | null,"is_enabled": boolean,"kind": string,"quiet_end_minute": number | null,"quiet_start_minute": number | null,"severity": "info"|"warning"|"critical","threshold": number,"title": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -883,7 +883,7 @@ isOneToOne: false
 { Args: { "account_id": number,"policy_id": number }; Returns: undefined
                            },
 "retry_action":
-{ Args: { "account_id": number,"action_id": number }; Returns: undefined
+{ Args: { "account_id": number,"action_id": number,"override"?: boolean }; Returns: undefined
                            },
 "save_calendar":
 { Args: { "account_id": number,"calendar_id"?: number,"exceptions"?: Json,"name": string,"time_zone": string,"valid_from"?: string,"weekly": Json }; Returns: number
