@@ -351,7 +351,9 @@ begin
       chatwoot.instant(elements.message -> 'updated_at') as updated_at
     from jsonb_array_elements(nullif(conversation -> 'messages', 'null')) as elements (message)
   ), outer_one as (
-    select (payload ->> 'id')::bigint as message_id, payload as message where messages.shape = 'message'
+    -- A case, since a planner that knows the payload reads what it selects before it looks at a where.
+    select case when messages.shape = 'message' then (payload ->> 'id')::bigint end as message_id, payload as message
+    where messages.shape = 'message'
   )
   select coalesce(outer_one.message_id, nested.message_id), coalesce(outer_one.message, nested.message),
     coalesce(nested.updated_at, messages.shown_at + make_interval(secs =>
@@ -363,10 +365,13 @@ end
 $$;
 comment on function inbox.messages is 'Every message of a payload once, in order of id, with its version and, where told, its delivery status.';
 
-create function inbox.apply(account_id bigint, payload jsonb, seen_at timestamptz, out outcome text, out reason text)
+create function inbox.apply(
+  account_id bigint, payload jsonb, seen_at timestamptz, is_alone boolean default false, out outcome text, out reason text
+)
 -- Rows are taken in one order whatever the event (account, inbox, team, agents, contacts, conversation, messages,
 -- labels, and by key within each), so two events never wait for each other in a circle. A message told of in two
--- conversations has the ledger count both anew, so before all rows its id is locked.
+-- conversations has the ledger count both anew, so before all rows its id is locked: where the payload is alone in its
+-- transaction, since one of many would hold rows already, and run out of locks.
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_event text := case when jsonb_typeof(payload -> 'event') = 'string' then payload ->> 'event' end;
@@ -427,9 +432,9 @@ begin
     select (elements.message ->> 'id')::bigint as message_id
     from jsonb_array_elements(nullif(v_conversation -> 'messages', 'null')) as elements (message)
     union
-    select (payload ->> 'id')::bigint where v_shape = 'message'
+    select case when v_shape = 'message' then (payload ->> 'id')::bigint end
     order by 1
-  ) as told where told.message_id is not null;
+  ) as told where apply.is_alone and told.message_id is not null;
   if payload #>> '{account,name}' is not null then
     perform chatwoot.merge_account(apply.account_id, jsonb_build_object('name', payload #> '{account,name}'), v_version);
   end if;
@@ -476,7 +481,7 @@ begin
 end
 $$;
 comment on function inbox.apply is
-  'Merges one parsed payload into the mirror. seen_at orders payloads that show no instant. Raises when a value is of the wrong type.';
+  'Merges one parsed payload into the mirror. seen_at orders payloads that show no instant; is_alone: nothing else is merged in this transaction. Raises when a value is of the wrong type.';
 
 create function inbox.inbox_record(payload jsonb) returns jsonb
 language sql stable security invoker set search_path = '' as $$
@@ -507,7 +512,7 @@ language sql stable security invoker set search_path = '' as $$
 $$;
 comment on function inbox.inbox_record is 'The canonical record of an inbox event; named fields only, so that no credential of the channel comes along.';
 
-create function inbox.settle(account_id bigint, body bytea, seen_at timestamptz,
+create function inbox.settle(account_id bigint, body bytea, seen_at timestamptz, is_alone boolean default false,
   out event text, out outcome text, out reason text, out note text)
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
@@ -529,7 +534,7 @@ begin
   end if;
   begin
     select applied.outcome, applied.reason into outcome, reason
-    from inbox.apply(settle.account_id, v_read.payload, settle.seen_at) as applied;
+    from inbox.apply(settle.account_id, v_read.payload, settle.seen_at, settle.is_alone) as applied;
   exception when others then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
     -- Trouble of the moment is the sender's to try again; anything else is a fault of this payload or of our reading,
@@ -547,7 +552,7 @@ begin
 end
 $$;
 comment on function inbox.settle is
-  'Reads a body and applies it: outcome applied, ignored, dead, or refused when it belongs to another account. Raises only what may pass by itself.';
+  'Reads a body and applies it, as inbox.apply does: outcome applied, ignored, dead, or refused when it belongs to another account. Raises only what may pass by itself.';
 
 create function inbox.record(
   account_id bigint, delivery_id text, body bytea, headers jsonb, proof text, signed_at timestamptz,
@@ -564,7 +569,7 @@ begin
   if not exists (select from inbox.deliveries where deliveries.account_id = record.account_id
     and deliveries.delivery_id = record.delivery_id)
   then
-    v_settled := inbox.settle(record.account_id, record.body, coalesce(record.signed_at, record.as_of));
+    v_settled := inbox.settle(record.account_id, record.body, coalesce(record.signed_at, record.as_of), is_alone => true);
     if v_settled.outcome = 'refused' then
       return 'refused';
     end if;

@@ -25,7 +25,8 @@ begin
       from (
         select lines.*, count(*) over (partition by lines.account_id, lines.display_id, lines.source, lines.value
           order by lines.at range between interval '1 minute' preceding and current row) as lines,
-          lag(lines.at) over (partition by lines.account_id, lines.display_id order by lines.at, lines.source) as last_at
+          lag(lines.at) over (partition by lines.account_id, lines.display_id
+            order by lines.at, lines.source, lines.value, lines.source_id) as last_at
         from (
           select ranges.account_id, ranges.display_id, ranges.created_at, ranges.since, reports.event_ended_at as at,
             case reports.name when 'conversation_resolved' then 'resolved' else 'open' end as value,

@@ -62,7 +62,7 @@ begin
           and later.started_at <= least(v_this.last_resolved_at + interval '7 days', explain_answers.as_of)
           and not exists (select from ledger.merges as joined where joined.account_id = later.account_id
             and joined.child_display_id = later.display_id and joined.merged_at <= explain_answers.as_of)
-        order by later.started_at limit 1;
+        order by later.started_at, later.display_id, later.episode limit 1;
         v_is_found := v_later.started_at is not null;
         return next row(v_this.episode, 'resolve',
           v_is_found or v_this.last_resolved_at + interval '7 days' <= explain_answers.as_of,
@@ -347,7 +347,8 @@ begin
       select parts.opened_by from parts union select parts.closed_by from parts))
   )
   select ranked.episode,
-    row_number() over (order by ranked.episode nulls first, ranked.sign desc, ranked.started_at, ranked.ended_at),
+    row_number() over (order by ranked.episode nulls first, ranked.sign desc, ranked.started_at, ranked.ended_at,
+      ranked.opened_by, ranked.closed_by),
     ranked.what, ranked.is_counted and (ranked.episode is not null or v_definition.conversation_rule = 'only'),
     ranked.is_counted and v_last is not null and case v_definition.conversation_rule when 'first' then ranked.episode = 1
       when 'last' then ranked.episode = v_last when 'longest' then ranked.length_rank = 1

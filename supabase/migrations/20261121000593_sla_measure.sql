@@ -148,7 +148,7 @@ begin
           and labels.occurred_at <= parts.as_of
           and labels.value like '%"spam"%' and labels.previous not like '%"spam"%'
       ) as endings
-      where endings.at <= parts.as_of order by endings.at limit 1
+      where endings.at <= parts.as_of order by endings.at, endings.why limit 1
     ) as gone on true
     -- The first response is owed in the first wait that is not the bot's alone, from when the bot lets go.
     left join lateral (
@@ -282,7 +282,8 @@ begin
       where policies.conditions = '[]' or sla.matches(policies.conditions,
         then_it_was.facts || jsonb_build_object('inbox_id', cuts.inbox_id, 'channel', cuts.channel,
           'team_id', then_it_was.team_id, 'label', then_it_was.labels, 'priority', then_it_was.priority))
-      order by policies.position limit 1
+      -- Of one that was retired and one that took its place, the newer one.
+      order by policies.position, policies.policy_id desc, policies.version desc limit 1
     ) as held on true
   ), turned as (
     -- A new version with the same target is no change.

@@ -142,6 +142,26 @@ describe("replay", () => {
       expect(await mirror(sql, { whole: true })).toEqual(rebuilt);
     }));
 
+  test("holds no lock for each message until it ends, since the table of locks is everybody's", () =>
+    database.rolledBack(async (sql) => {
+      const locks = () =>
+        sql.value<number>("select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()");
+      for (let number = 0; number < 50; number++) {
+        await deliver(sql, { id: `message-${number}`, body: messageEvent("message_created", { id: 9100 + number }) });
+      }
+      const before = await locks();
+      expect(before).toBeGreaterThanOrEqual(100);
+      await sql.rows(
+        `update inbox.deliveries set body = convert_to(replace(convert_from(body, 'UTF8'), '"id":91', '"id":92'), 'UTF8')
+        where account_id = 1`,
+      );
+
+      await sql.resultsEqual("select * from inbox.replay(1)", [{ outcome: "applied", deliveries: "50" }]);
+
+      expect(await sql.value("select count(*)::int from chatwoot.messages where message_id >= 9200")).toBe(50);
+      expect(await locks()).toBe(before);
+    }));
+
   test("reads the dead again by default, and says what became of them", () =>
     database.rolledBack(async (sql) => {
       await deliver(sql, { id: "good", body: contactEvent("contact_created") });

@@ -333,6 +333,22 @@ describe("a payload of another account than the secret's", () => {
       await expectEmptyMirror(sql);
     }));
 
+  test.each([
+    { name: "an inbox's", body: inboxEvent("inbox_updated", { id: "abc" }) },
+    { name: "a widget's", body: widgetTriggered({ id: "abc" }) },
+    {
+      name: "a widget's in a conversation",
+      body: widgetTriggered({ id: "abc", current_conversation: conversation() }),
+    },
+  ])(
+    "an id that nothing hangs on may be anything: $name, time after time",
+    ({ body }) =>
+      database.rolledBack(async (sql) => {
+        // So often that Postgres has tried a plan for this payload and one for any.
+        for (let time = 0; time < 8; time++) expect(await deliver(sql, { id: `d${time}`, body })).toBe("applied");
+      }),
+  );
+
   test("a payload that names no account, as older versions send it, is taken for the secret's", () =>
     database.rolledBack(async (sql) => {
       const body = conversationEvent("conversation_created", { account: undefined, messages: [] });
