@@ -231,6 +231,20 @@ $$;
 comment on function actions.read_arguments is
   'The arguments of a kind of action in their normal form. Raises OC422 for what Chatwoot would not take, OC404 for agents and teams that are not there.';
 
+create function actions.refuse_erased(account_id bigint, display_id bigint) returns void
+-- Their words are gone: what was to be sent is, too, and what would be written now must not be kept.
+language plpgsql stable security invoker set search_path = '' as $$
+begin
+  if exists (select from chatwoot.erased_conversations as erased
+    where erased.account_id = refuse_erased.account_id and erased.display_id = refuse_erased.display_id)
+  then
+    raise exception 'The customer of conversation % was erased', refuse_erased.display_id using errcode = 'OC409',
+      hint = 'Nothing is sent to them from here any more, whatever is overridden. Where they must be answered, write in Chatwoot.';
+  end if;
+end
+$$;
+comment on function actions.refuse_erased is 'Returns when the conversation is not of an erased customer (OC409).';
+
 create function actions.enqueue(
   account_id bigint, display_id bigint, kind text, arguments jsonb, source text default null, as_of timestamptz default now()
 ) returns bigint
@@ -247,6 +261,7 @@ begin
       coalesce(enqueue.display_id::text, 'null')
       using errcode = 'OC404', hint = 'The ones there are: select display_id from analytics.conversations.';
   end if;
+  perform actions.refuse_erased(enqueue.account_id, enqueue.display_id);
   v_arguments := actions.read_arguments(enqueue.account_id, enqueue.kind, enqueue.arguments, enqueue.as_of);
   -- Something that goes round in circles must not fill a customer's screen.
   if (select count(*) from actions.outbox as waiting where waiting.account_id = enqueue.account_id
@@ -351,6 +366,7 @@ begin
     raise exception 'Action % is %, and only a dead one or one of a dry run is sent again', retry.action_id, v_action.state
       using errcode = 'OC409', hint = 'What is pending or sending goes on by itself.';
   end if;
+  perform actions.refuse_erased(retry.account_id, v_action.display_id);
   -- What was left in doubt stays so: it is looked for first.
   update actions.outbox as existing set state = 'pending', settled_at = null, attempts = 0, first_attempted_at = null,
     next_attempt_at = retry.as_of, problem = null, hint = null, request = null

@@ -330,6 +330,19 @@ begin
   if not found then
     return false;
   end if;
+  -- Erased after the claim, or while it was put here.
+  if exists (select from chatwoot.erased_conversations as erased
+    where erased.account_id = v_action.account_id and erased.display_id = v_action.display_id)
+  then
+    update actions.outbox as existing set state = 'cancelled', settled_at = coalesce(send.as_of, clock_timestamp()),
+      leased_until = null, arguments = '{}', request = null, problem = 'The customer was erased', hint = null
+    where existing.account_id = send.account_id and existing.action_id = send.action_id;
+    perform audit.log(v_action.account_id, 'action.cancelled', 'action:' || v_action.action_id, jsonb_build_object(
+      'display_id', v_action.display_id, 'kind', v_action.kind, 'source', v_action.source,
+      'reason', 'The customer was erased'), 'cancelled', actor => 'rule:actions',
+      as_of => coalesce(send.as_of, clock_timestamp()));
+    return true;
+  end if;
   if v_sending = '"off"' then
     perform actions.settle(v_action, send.is_in_doubt, coalesce(send.as_of, clock_timestamp()), 'off', null, null, null, null,
       null, null, null);

@@ -244,6 +244,7 @@ language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_news jsonb := replies.news_of(pass_news.draft);
 begin
+  perform actions.refuse_erased((draft).account_id, (draft).display_id);
   if v_news = '[]' then
     return false;
   end if;
@@ -453,6 +454,7 @@ begin
       coalesce(propose_draft.account_id::text, 'null')
       using errcode = 'OC404', hint = 'Its number stands in its address in Chatwoot, and in analytics.conversations as display_id.';
   end if;
+  perform actions.refuse_erased(propose_draft.account_id, propose_draft.display_id);
   perform replies.lock_drafts(propose_draft.account_id, propose_draft.display_id);
   select questions.* into v_asked
   from replies.questions(array[propose_draft.account_id], array[propose_draft.display_id]) as questions;
