@@ -155,7 +155,7 @@ describe(`${RUNS} random timelines`, () => {
         expect({ events, options, conversation: other }).toEqual({ events, options, conversation: one });
       }
     }
-  }, 120_000);
+  }, 300_000);
 
   test("gone on with in pieces, everything stored is as when walked at once", async () => {
     const pieces = told.map(({ events }, index) => {
@@ -202,7 +202,7 @@ describe(`${RUNS} random timelines`, () => {
       const wrong = one.findIndex((row, index) => row !== other[index]);
       expect(JSON.parse(one[wrong] ?? "null")).toEqual(JSON.parse(other[wrong] ?? "null"));
     }
-  }, 120_000);
+  }, 300_000);
 });
 
 test("the comparison notices each column", () => {

@@ -91,4 +91,4 @@ test(`${EVENTS} events of ${CONVERSATIONS} conversations, shuffled and doubled, 
     const without = { csat_responses: ["first_answered_at"] };
     expect(await differencesFrom(truth, client, { without })).toEqual([]);
   }
-}, 180_000);
+}, 400_000);

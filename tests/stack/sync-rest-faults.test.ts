@@ -216,7 +216,7 @@ test("10 % of the answers bad at random: it rests, goes on, and ends equal", asy
   expect(asked.length).toBeLessThan(80 * 5 + spoilt * 5 + 200);
   // Two 401 or two redirects in a row call a person; by chance that is rare.
   expect(resumed).toBeLessThan(4);
-}, 180_000);
+}, 400_000);
 
 describe("a token that Chatwoot refuses", () => {
   const refuse: Interference = (_request, response) => {

@@ -213,7 +213,7 @@ test(
     expect(Math.min(outcomes.applied, outcomes.dead, outcomes.ignored, outcomes[401])).toBeGreaterThan(20);
     expect(door.logged.filter((line) => !line.includes("OC401"))).toEqual([]);
   },
-  180_000,
+  400_000,
 );
 
 /** Whether an id of an account in it is not 1: at the top, or within whatever may carry one. */

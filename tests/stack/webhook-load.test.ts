@@ -153,5 +153,5 @@ test(
       .toEqual([{ redeliveries: EVENTS, conflicts: 0 }]);
     await expectMirrorOf(installation);
   },
-  180_000,
+  400_000,
 );
