@@ -273,6 +273,7 @@ declare
   v_count bigint;
   v_seconds double precision;
   v_oldest timestamptz;
+  v_has_policy boolean;
   v_row record;
 begin
   -- Who waits: few rows, however long the history.
@@ -315,12 +316,32 @@ begin
     case when v_seconds >= 900 then 'Look at analytics.live_status: agents and queue.' end,
     sample_database.as_of)::ops.health_sample;
 
-  select count(*), min(clocks.breach_at) into v_count, v_oldest from sla.clocks
-  where clocks.breach_at > sample_database.as_of - interval '1 hour' and clocks.breach_at <= sample_database.as_of
-    and clocks.account_id = sample_database.account_id and clocks.outcome = 'breached';
+  v_has_policy := exists (select from sla.policies
+    where policies.account_id = sample_database.account_id and policies.valid_until is null);
+  if v_has_policy then
+    select count(*) into v_count from sla.clocks
+    where clocks.breach_at > sample_database.as_of - interval '1 hour' and clocks.breach_at <= sample_database.as_of
+      and clocks.account_id = sample_database.account_id and clocks.outcome = 'breached';
+  else
+    with hours as materialized (
+      select coalesce(every.calendar_id, 0) as calendar,
+        ledger.business_clock(sample_database.account_id, every.calendar_id, sample_database.as_of - interval '1 hour') as since,
+        ledger.business_clock(sample_database.account_id, every.calendar_id, sample_database.as_of) as until
+      from (select calendars.calendar_id from ledger.calendars where calendars.account_id = sample_database.account_id
+        union all select null) as every
+    )
+    select count(*) into v_count
+    from hours
+    join ops.late_first_responses as late on coalesce(late.calendar_id, 0) = hours.calendar
+      and late.target_business_at > hours.since and late.target_business_at < hours.until
+    where late.account_id = sample_database.account_id and late.ended_at > sample_database.as_of - interval '1 hour';
+  end if;
   return next (sample_database.account_id, 'breaches', '', case when v_count >= 5 then 'fail' when v_count > 0 then 'warn' else 'ok' end,
-    v_count, 'breaches', format('Promises broken within the last hour: %s.', v_count),
-    case when v_count > 0 then 'Who is late now and who is next: select * from api.sla_board' end,
+    v_count, 'breaches', case when v_has_policy then format('Promises broken within the last hour: %s.', v_count)
+      else format('First replies that were not there after %s minutes of business hours, within the last hour: %s.',
+        ops.default_target_seconds() / 60, v_count) end,
+    case when v_count = 0 then null when v_has_policy then 'Who is late now and who is next: select * from api.sla_board'
+      else 'Who is late: select sla -> ''breaches'' from analytics.live_status. To promise something else: select api.save_sla_policy(…).' end,
     sample_database.as_of)::ops.health_sample;
 
   for v_row in

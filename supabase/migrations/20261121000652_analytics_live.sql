@@ -3,6 +3,64 @@
 -- what was measured in the small tables of the health checks.
 create index conversations_deleted_idx on chatwoot.conversations (account_id, display_id) where deleted_at is not null;
 
+create function ops.default_target_seconds() returns integer
+language sql immutable parallel safe security invoker set search_path = '' as $$ select 900 $$;
+comment on function ops.default_target_seconds is
+  'Seconds of business hours within which a first response is in time where an account has no policy.';
+
+create view ops.late_first_responses with (security_invoker = true) as
+select every.account_id, every.display_id, every.episode, every.calendar_id, every.inbox_id, every.team, every.holder,
+  every.started_at, every.target_business_at, every.answered_at, every.ended_at
+from (
+  select told.account_id, told.display_id, told.episode, told.calendar_id, told.inbox_id, told.team, told.holder, told.labels,
+    coalesce(told.clock_started_at, told.first_customer_at) as started_at,
+    coalesce(told.clock_started_business_at, told.first_customer_business_at)
+      + ops.default_target_seconds() * interval '1 second' as target_business_at,
+    told.first_human_at as answered_at, told.first_human_at as ended_at, told.first_human_business_at as ended_business_at
+  from ledger.episodes as told
+  where told.first_human_at is not null and told.is_outbound is false
+  union all
+  select told.account_id, told.display_id, told.episode, told.calendar_id, told.inbox_id, told.team, told.holder, told.labels,
+    coalesce(told.clock_started_at, told.first_customer_at),
+    coalesce(told.clock_started_business_at, told.first_customer_business_at)
+      + ops.default_target_seconds() * interval '1 second',
+    null, told.last_resolved_at, told.last_resolved_business_at
+  from ledger.episodes as told
+  where told.status = 'resolved' and told.first_human_at is null and told.is_outbound is false and told.is_clock_settled
+  union all
+  -- While a bot holds it, nobody is late yet.
+  select told.account_id, told.display_id, told.episode, told.calendar_id, told.inbox_id, told.team, told.holder, told.labels,
+    coalesce(told.clock_started_at, told.first_customer_at),
+    coalesce(told.clock_started_business_at, told.first_customer_business_at)
+      + ops.default_target_seconds() * interval '1 second',
+    null, 'infinity', 'infinity'
+  from ledger.episodes as told
+  where told.status <> 'resolved' and told.first_human_at is null and told.is_outbound is false and told.is_clock_settled
+) as every
+where every.ended_business_at > every.target_business_at
+  and (every.labels = '[]' or not every.labels::jsonb ?| '{spam,test,imported}')
+  and (every.account_id, every.display_id) not in (
+    select merges.account_id, merges.child_display_id from ledger.merges
+    union all
+    select gone.account_id, gone.display_id from chatwoot.conversations as gone where gone.deleted_at is not null);
+comment on view ops.late_first_responses is
+  'First responses that the default target was too short for, or will be: what an account without policies is measured by. Of those that still wait all are here; whether their target has run out the reader asks the business clock.';
+comment on column ops.late_first_responses.account_id is 'Chatwoot''s account id.';
+comment on column ops.late_first_responses.display_id is 'The conversation''s number in its account.';
+comment on column ops.late_first_responses.episode is 'Number of the episode within the conversation.';
+comment on column ops.late_first_responses.calendar_id is 'The calendar whose business clock it is measured by; null for none.';
+comment on column ops.late_first_responses.inbox_id is 'Inbox.';
+comment on column ops.late_first_responses.team is 'Team; empty for none.';
+comment on column ops.late_first_responses.holder is 'Who holds it; empty for nobody.';
+comment on column ops.late_first_responses.started_at is 'From when on the customer waits for a person (UTC).';
+comment on column ops.late_first_responses.target_business_at is 'What the business clock shows when the target runs out.';
+comment on column ops.late_first_responses.answered_at is 'The first response (UTC); null for none.';
+comment on column ops.late_first_responses.ended_at is 'The first response, or else the end of the conversation (UTC); infinity while the customer waits.';
+grant select on ops.late_first_responses to authenticated, analyst, service_role;
+revoke all on function ops.default_target_seconds from public, anon, authenticated, service_role;
+-- In views, which run with the rights of whoever asks; it names no customer.
+grant execute on function ops.default_target_seconds, ledger.business_due to authenticated, analyst, service_role;
+
 create view analytics.live_status with (security_invoker = true) as
 select
   zones.account_id, now() as as_of, zones.time_zone, looks.checked_at,
@@ -80,8 +138,8 @@ cross join lateral (
       -- Of few, the ends say nothing.
       'p90_seconds', case when count(*) >= 20 then percentile_cont(0.9) within group (order by firsts.seconds) end,
       'p99_seconds', case when count(*) >= 200 then percentile_cont(0.99) within group (order by firsts.seconds) end) as told,
-    count(*) filter (where firsts.first_human_at >= days.midnight and firsts.seconds <= 900) as within_target,
-    count(*) filter (where firsts.first_human_at >= days.midnight and firsts.seconds > 900) as beyond_target,
+    count(*) filter (where firsts.first_human_at >= days.midnight and firsts.seconds <= ops.default_target_seconds())
+      as within_target,
     array_agg(firsts.inbox_id) as inboxes, array_agg(firsts.seconds) as lengths
   from (
     select episodes.inbox_id, episodes.first_human_at, extract(epoch from episodes.first_human_business_at
@@ -196,30 +254,22 @@ cross join lateral (
 ) as load
 cross join lateral (
   select policies.is_there,
-    case when policies.is_there then 'policies' else 'fifteen minutes of business hours' end as measured_by,
+    case when policies.is_there then 'policies'
+      else format('%s minutes of business hours', ops.default_target_seconds() / 60) end as measured_by,
     numbers.met, numbers.breached, numbers.met::double precision / nullif(numbers.met + numbers.breached, 0) as compliance,
-    late.overdue, case when policies.is_there then late.breaches end as breaches
+    case when policies.is_there then promised.overdue else unpromised.overdue end as overdue,
+    case when policies.is_there then promised.breaches else unpromised.breaches end as breaches
   from (select exists (select from sla.policies where policies.account_id = zones.account_id and policies.valid_until is null)
-    as is_there) as policies
+    as is_there offset 0) as policies
+  -- Of the two only the one that counts is read.
   cross join lateral (
-    select case when policies.is_there then counted.met else replies.within_target end as met,
-      case when policies.is_there then counted.breached + counted.unnoticed else replies.beyond_target end as breached
-    from (
-      select count(*) filter (where clocks.outcome = 'met') as met,
-        count(*) filter (where clocks.outcome = 'breached') as breached,
-        -- Late for some seconds, and the sweep has not come by.
-        (select count(*) from sla.clocks as due where due.state = 'running' and due.due_at < now()
-          and due.due_at >= days.midnight and due.due_at > now() - interval '26 hours' and due.account_id = zones.account_id and due.breach_at is null
-          and due.clock = 'first_response') as unnoticed
-      from sla.clocks
-      where least(clocks.stopped_at, clocks.breach_at) >= days.midnight
-        and least(clocks.stopped_at, clocks.breach_at) > now() - interval '26 hours'
-        and least(clocks.stopped_at, clocks.breach_at) <= now()
-        and clocks.account_id = zones.account_id and clocks.clock = 'first_response'
-    ) as counted
-  ) as numbers
-  cross join lateral (
-    select (select count(*) from sla.clocks as due where due.state = 'running' and due.due_at < now()
+    select count(*) filter (where clocks.outcome = 'met') as met,
+      count(*) filter (where clocks.outcome = 'breached') as breached,
+      -- Late for some seconds, and the sweep has not come by.
+      (select count(*) from sla.clocks as due where policies.is_there and due.state = 'running' and due.due_at < now()
+        and due.due_at >= days.midnight and due.due_at > now() - interval '26 hours' and due.account_id = zones.account_id and due.breach_at is null
+        and due.clock = 'first_response') as unnoticed,
+      (select count(*) from sla.clocks as due where policies.is_there and due.state = 'running' and due.due_at < now()
         and due.account_id = zones.account_id and due.clock = 'first_response') as overdue,
       (select jsonb_agg(jsonb_build_object('display_id', newest.display_id, 'clock', newest.clock, 'due_at', newest.due_at,
           'breach_at', newest.breach_at, 'answered_at', newest.stopped_at,
@@ -227,12 +277,54 @@ cross join lateral (
           'target_seconds', newest.target_seconds, 'inbox_id', episodes.inbox_id, 'team_id', nullif(episodes.team, '')::bigint,
           'holder', nullif(episodes.holder, '')) order by newest.breach_at desc)
         from (select clocks.* from sla.clocks
-          where clocks.breach_at >= now() - interval '7 days' and clocks.breach_at <= now()
+          where policies.is_there and clocks.breach_at >= now() - interval '7 days' and clocks.breach_at <= now()
             and clocks.account_id = zones.account_id and clocks.outcome = 'breached'
           order by clocks.breach_at desc limit 20) as newest
         left join ledger.episodes on episodes.account_id = newest.account_id and episodes.display_id = newest.display_id
           and episodes.episode = newest.episode) as breaches
-  ) as late
+    from sla.clocks
+    where policies.is_there and least(clocks.stopped_at, clocks.breach_at) >= days.midnight
+      and least(clocks.stopped_at, clocks.breach_at) > now() - interval '26 hours'
+      and least(clocks.stopped_at, clocks.breach_at) <= now()
+      and clocks.account_id = zones.account_id and clocks.clock = 'first_response'
+  ) as promised
+  cross join lateral (
+    -- Each calendar's clock is read twice, and not once a conversation: what it showed at midnight and shows now says of
+    -- each target whether it ran out today.
+    with hours as materialized (
+      select coalesce(every.calendar_id, 0) as calendar,
+        ledger.business_clock(zones.account_id, every.calendar_id, days.midnight) as midnight_business,
+        ledger.business_clock(zones.account_id, every.calendar_id, now()) as now_business
+      from (select calendars.calendar_id from ledger.calendars where calendars.account_id = zones.account_id
+        union all select null) as every
+      where not policies.is_there
+    ), late as materialized (
+      select told.*, told.target_business_at > hours.midnight_business as is_today,
+        row_number() over (partition by hours.calendar order by told.target_business_at desc) as place
+      from hours
+      join ops.late_first_responses as told on coalesce(told.calendar_id, 0) = hours.calendar
+        and told.target_business_at < hours.now_business
+      where not policies.is_there and told.account_id = zones.account_id
+        and told.ended_at >= days.midnight and told.ended_at > now() - interval '26 hours'
+    )
+    select count(*) filter (where late.is_today) as breached, count(*) filter (where late.ended_at = 'infinity') as overdue,
+      (select jsonb_agg(jsonb_build_object('display_id', newest.display_id, 'clock', 'first_response', 'due_at', newest.due_at,
+          'breach_at', newest.due_at, 'answered_at', newest.answered_at,
+          'overdue_seconds', round(extract(epoch from least(newest.ended_at, now()) - newest.due_at)),
+          'target_seconds', ops.default_target_seconds(), 'inbox_id', newest.inbox_id, 'team_id', nullif(newest.team, '')::bigint,
+          'holder', nullif(newest.holder, '')) order by newest.due_at desc)
+        from (
+          -- Within a calendar the targets run out in the order of its clock, so the newest 20 are among these.
+          select few.*, ledger.business_due(few.account_id, few.calendar_id, few.started_at, ops.default_target_seconds()) as due_at
+          from (select late.* from late where late.is_today and late.place <= 20 offset 0) as few
+          order by due_at desc limit 20
+        ) as newest) as breaches
+    from late
+  ) as unpromised
+  cross join lateral (
+    select case when policies.is_there then promised.met else replies.within_target end as met,
+      case when policies.is_there then promised.breached + promised.unnoticed else unpromised.breached end as breached
+  ) as numbers
 ) as kept
 cross join lateral (
   select jsonb_agg(jsonb_build_object('alert_id', raised.alert_id, 'kind', raised.kind, 'subject', raised.subject,
@@ -253,8 +345,8 @@ comment on column analytics.live_status.uptime_30d is 'Share of the measured tim
 comment on column analytics.live_status.service is 'since when it is so, seconds measured, down and unmeasured in 30 days, the newest 50 downtimes (state down, or unmeasured: nobody looked) and the checks that are not ok.';
 comment on column analytics.live_status.response_times is 'chatwoot_api: milliseconds of the last 24 hours (n, median, p90, p99); first_response: the team''s, seconds of business hours, of the replies of the last 24 hours (p90 from 20 on, p99 from 200 on).';
 comment on column analytics.live_status.conversations is 'open, pending, snoozed, resolved_today, waiting (customers without a reply) and what is usual of that at this hour of the week (null until three weeks are known).';
-comment on column analytics.live_status.sla_compliance is 'Share of today''s first responses in time, 0 to 1: by the account''s policies, or by 15 minutes of business hours where it has none; null for none yet.';
-comment on column analytics.live_status.sla is 'First responses in time and too late today, overdue now, and the newest 20 breaches of the last week (any clock) with who holds them.';
+comment on column analytics.live_status.sla_compliance is 'Share of today''s first responses in time, 0 to 1: by the account''s policies, or by the default target (15 minutes of business hours) where it has none; null for none yet. One that is still waited for counts as too late once it is.';
+comment on column analytics.live_status.sla is 'First responses in time and too late today, overdue now, and the newest 20 breaches with who holds them: of the last week and any clock, or where the account has no policy of today.';
 comment on column analytics.live_status.channels is 'One object an inbox: load, longest wait, begun today, first responses, and whether customers write as usual.';
 comment on column analytics.live_status.agents is 'One object a person or bot (200 at most, the busiest first), and one for what nobody holds: open load, customers who wait, longest wait, and when they last wrote within the hour.';
 comment on column analytics.live_status.alerts is 'Alerts that last, worst first, at most 50.';

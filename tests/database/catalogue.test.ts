@@ -121,6 +121,11 @@ const CALLERS: Record<string, string[]> = {
     "service_role",
   ],
   "ledger.business_clock(bigint,bigint,timestamp with time zone)": ["analyst", "authenticated", "service_role"],
+  "ledger.business_due(bigint,bigint,timestamp with time zone,double precision)": [
+    "analyst",
+    "authenticated",
+    "service_role",
+  ],
   "ledger.delete_calendar(bigint,bigint,timestamp with time zone)": ["authenticated", "service_role"],
   "ledger.explain_metric(bigint,bigint,text,timestamp with time zone,timestamp with time zone)": [
     "authenticated",
@@ -145,6 +150,7 @@ const CALLERS: Record<string, string[]> = {
       "authenticated",
       "service_role",
     ],
+  "ops.default_target_seconds()": ["analyst", "authenticated", "service_role"],
   "ops.erase_account(bigint,text,timestamp with time zone)": ["service_role"],
   "ops.erase_contact(bigint,bigint,boolean,timestamp with time zone)": ["authenticated", "service_role"],
   "ops.public_status(timestamp with time zone)": ["service_role"],
@@ -331,6 +337,7 @@ const READERS: Record<string, string[]> = {
   "ops.health_history": ["analyst", "authenticated", "service_role"],
   "ops.health_hours": ["analyst", "authenticated", "service_role"],
   "ops.job_runs": ["service_role"],
+  "ops.late_first_responses": ["analyst", "authenticated", "service_role"],
   "ops.normal_hours": ["analyst", "authenticated", "service_role"],
   "ops.notification_deliveries": ["analyst", "authenticated", "service_role"],
   "ops.notification_endpoints": ["analyst", "authenticated", "service_role"],

@@ -191,6 +191,33 @@ describe("an account's checks", () => {
       });
     }));
 
+  test("without a policy, first replies that were not there after fifteen minutes, each in the hour it became late", () =>
+    database.rolledBack(async (sql) => {
+      await makeDay(sql);
+      for (let display = 1; display <= 4; display++) {
+        await converse(sql, display, { waiting_since: "now() - interval '30 minutes'" }, [[30, "customer"]]);
+      }
+      await converse(sql, 5, {}, [[40, "customer"], [10, "us"]]);
+      await converse(sql, 6, {}, [[10, "customer"], [5, "us"]]);
+      await converse(sql, 7, {}, [[300, "customer"], [200, "us"]]);
+      await converse(sql, 8, {}, [[90, "customer"]]);
+      await converse(sql, 9, { labels: "'{spam}'" }, [[30, "customer"]]);
+      await count(sql);
+      const at = (minutes: number) => sql.value<string>("select (now() + $1 * interval '1 minute')::text", [minutes]);
+
+      const { breaches } = await checks(sql, await at(0));
+      expect(breaches).toMatchObject({
+        ...{ state: "fail", value: 5, hint: expect.stringMatching(/live_status/) },
+        message: "First replies that were not there after 15 minutes of business hours, within the last hour: 5.",
+      });
+      expect((await checks(sql, await at(60))).breaches).toMatchObject({ state: "ok", value: 0, hint: null });
+      // A policy that promises more time: its clocks count, and nothing else.
+      await sql.rows(
+        `select sla.save_policy(1, 'Slow', '[]', '{"first_response": {"seconds": 36000, "hours": "24x7"}}', 1)`,
+      );
+      expect((await checks(sql, await at(0))).breaches).toMatchObject({ state: "ok", value: 0 });
+    }));
+
   test("a decision log that was tampered with is found, portion by portion, and stays found until it is whole", () =>
     database.rolledBack(async (sql) => {
       for (let entry = 0; entry < 25; entry++) {

@@ -68,13 +68,17 @@ test("a day: who waits where and for how long, what was answered in time and wha
 
     expect(status.conversations).toMatchObject({ open: 3, pending: 1, snoozed: 0, waiting: 2, resolved_today: 0 });
     expect(status.conversations.waiting_longest_seconds).toBeCloseTo(1800, -1);
-    // No policy: five minutes are in time, thirty are not.
+    // No policy: five minutes are in time, thirty are not, whether there is a reply by now or none.
     expect(status.sla).toMatchObject({
-      measured_by: "fifteen minutes of business hours",
-      met_today: 1,
-      breached_today: 1,
+      measured_by: "15 minutes of business hours",
+      ...{ met_today: 1, breached_today: 2, overdue_now: 1 },
+      // Neither the one that is spam nor the one that was deleted.
+      breaches: [
+        { display_id: 3, clock: "first_response", answered_at: null, overdue_seconds: 900, inbox_id: 2, holder: null },
+        { display_id: 2, clock: "first_response", target_seconds: 900, overdue_seconds: 900, inbox_id: 2 },
+      ],
     });
-    expect(status.sla_compliance).toBe(0.5);
+    expect(status.sla_compliance).toBeCloseTo(1 / 3);
     expect(status.response_times.first_response).toMatchObject({ n: 2, median_seconds: 1050, p90_seconds: null });
     // Two inboxes in which as many wait: the one with more that is open comes first.
     expect(status.channels).toMatchObject([
@@ -119,6 +123,96 @@ test("with a policy its clocks count, and each breach is named with who holds it
         inbox_id: 1,
       },
     ]);
+  }));
+
+test("without a policy the day counts as it would with the default one: those who wait, wait for a bot, were left or given up", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    const held = { assignee_kind: "'user'", assignee_id: "7" };
+    await converse(sql, 1, held, [[50, "customer"], [45, "us"]]);
+    await converse(sql, 2, held, [[40, "customer"], [10, "us"]]);
+    await converse(sql, 3, {}, [[30, "customer"]]);
+    await converse(sql, 4, { status: "'pending'", assignee_kind: "'agent_bot'", assignee_id: "7" }, [[50, "customer"]]);
+    await converse(sql, 5, { labels: "'{spam}'" }, [[50, "customer"]]);
+    await converse(sql, 7, { status: "'snoozed'" }, [[28, "customer"]]);
+    await converse(sql, 8, {}, [[10, "customer"]]);
+    // Late since yesterday, with an answer today and without one.
+    await converse(sql, 9, {}, [[1500, "customer"], [60, "us"]]);
+    await converse(sql, 10, { team_id: "3" }, [[1500, "customer"]]);
+    await converse(sql, 11, {}, [[70, "us"], [50, "customer"]]);
+    await converse(sql, 12, {}, [[55, "customer"]]);
+    await count(sql);
+    await sql.rows(
+      `update chatwoot.conversations set status = 'resolved', last_activity_at = now() - interval '20 minutes',
+      version_at = now() - interval '20 minutes' where display_id = 12`,
+    );
+    await sql.rows(`select ledger.observe(array(select row(mirrored.*)::chatwoot.conversations
+      from chatwoot.conversations as mirrored where display_id = 12))`);
+    await count(sql);
+
+    const without = await live(sql);
+    await sql.rows("select sla.add_default_policy(1, timestamptz '2020-01-01')");
+    await sql.rows(
+      "insert into ledger.queue (account_id, display_id, queued_at) select 1, n, now() from generate_series(1, 12) as n on conflict do nothing",
+    );
+    await count(sql);
+    const promised = await live(sql);
+
+    expect(without.sla).toMatchObject({ met_today: 1, breached_today: 4, overdue_now: 3 });
+    // With a policy the other clocks and the days before are named, too, and answered_at is also an end without an answer.
+    const named = ({ sla: { breaches, ...numbers } }: Live) => ({
+      ...{ ...numbers, measured_by: null },
+      breaches: breaches.filter(({ clock, due_at }) =>
+        clock === "first_response" && Date.parse(String(due_at)) > Date.now() - 10 * 3_600_000
+      ).map((breach) => ({ ...breach, answered_at: null })),
+    });
+    expect(named(without)).toEqual(named(promised));
+    expect(without.sla_compliance).toBe(promised.sla_compliance);
+    expect(without.sla.breaches.map(({ display_id }) => display_id)).toEqual([7, 3, 2, 12]);
+    expect(without.sla.breaches.map(({ answered_at }) => answered_at !== null)).toEqual([false, false, true, false]);
+    const viewer = await member(sql, 1, "viewer");
+    await sql.rows("delete from sla.policies where account_id = 1");
+    for (const [role, person] of [["authenticated", viewer], ["analyst", null]] as const) {
+      expect((await sql.as(role, person, () => live(sql))).sla).toEqual(without.sla);
+    }
+  }));
+
+test("business hours count where there is a calendar: what was written at night is late a quarter of an hour after opening", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    const zone = await sql.value<string>("select ops.setting(1, 'reporting_time_zone') #>> '{}'");
+    // Open from half an hour ago, by the account's own clock, and for the first time since yesterday evening.
+    const minute = await sql.value<number>(
+      "select (extract(hour from now() at time zone $1) * 60 + extract(minute from now() at time zone $1))::int - 30",
+      [zone],
+    );
+    const week = [0, 1, 2, 3, 4, 5, 6].map((weekday) => ({ weekday, start_minute: minute, end_minute: 1440 }));
+    const calendar = await sql.value("select ledger.save_calendar(1, 'Office', $1, $2, '[]', '-infinity')", [
+      zone,
+      JSON.stringify(week),
+    ]);
+    await sql.rows("select ledger.use_calendar(1, 'account', 0, $1)", [calendar]);
+    await converse(sql, 1, {}, [[300, "customer"]]);
+    await converse(sql, 2, {}, [[300, "customer"], [18, "us"]]);
+    await converse(sql, 3, {}, [[300, "customer"], [5, "us"]]);
+    await count(sql);
+
+    const { sla } = await live(sql);
+
+    expect(sla).toMatchObject({ met_today: 1, breached_today: 2, overdue_now: 1 });
+    const due = await sql.value<Date>("select date_trunc('minute', now()) - interval '15 minutes'");
+    expect(sla.breaches.map(({ due_at }) => Date.parse(String(due_at)))).toEqual([due.getTime(), due.getTime()]);
+  }));
+
+test("the default target is that of the default policy", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    await sql.rows("select sla.add_default_policy(1)");
+    expect(
+      await sql.value(
+        "select (targets #>> '{first_response,priorities,default,seconds}')::int from sla.policies where account_id = 1",
+      ),
+    ).toBe(await sql.value("select ops.default_target_seconds()"));
   }));
 
 test("uptime is what was measured: downtimes count, hours in which nobody looked do not", () =>
