@@ -315,6 +315,15 @@ $$;
 comment on function actions.cancel is
   'Withdraws an action that certainly has not reached Chatwoot; false when it is too late. Logged. For other rooms, which check who may.';
 
+create function actions.is_mirrored(action actions.outbox) returns boolean
+language sql stable security invoker set search_path = '' as $$
+  select exists (select from chatwoot.messages as told
+    where told.conversation_display_id = (is_mirrored.action).display_id and told.account_id = (is_mirrored.action).account_id
+      and told.message_id > (is_mirrored.action).floor_message_id and told.deleted_at is null
+      and told.content_attributes ->> 'occ_action' = (is_mirrored.action).mark::text)
+$$;
+comment on function actions.is_mirrored is 'Whether the message that the action became has been told by Chatwoot, whatever is known of its sending.';
+
 create function actions.require_action(account_id bigint, action_id bigint) returns void
 language plpgsql stable security invoker set search_path = '' as $$
 begin
@@ -360,16 +369,19 @@ declare
 begin
   perform access.require_role(retry.account_id, 'approver');
   perform actions.require_action(retry.account_id, retry.action_id);
+  -- Never waited for: whoever sends it may wait for what the caller holds, and then it is not over.
   select * into v_action from actions.outbox as existing
-  where existing.account_id = retry.account_id and existing.action_id = retry.action_id for no key update;
-  if v_action.state not in ('dead', 'dry_run') then
-    raise exception 'Action % is %, and only a dead one or one of a dry run is sent again', retry.action_id, v_action.state
+  where existing.account_id = retry.account_id and existing.action_id = retry.action_id for no key update skip locked;
+  if not found or v_action.state not in ('dead', 'dry_run') then
+    raise exception 'Action % is %, and only a dead one or one of a dry run is sent again', retry.action_id,
+      coalesce(v_action.state, 'in somebody else''s hands at this moment')
       using errcode = 'OC409', hint = 'What is pending or sending goes on by itself.';
   end if;
   perform actions.refuse_erased(retry.account_id, v_action.display_id);
-  -- What was left in doubt stays so: it is looked for first.
+  -- What was left in doubt stays so, and what has come back from Chatwoot is: it is looked for first.
   update actions.outbox as existing set state = 'pending', settled_at = null, attempts = 0, first_attempted_at = null,
-    next_attempt_at = retry.as_of, problem = null, hint = null, request = null
+    next_attempt_at = retry.as_of, problem = null, hint = null, request = null,
+    doubt_since = coalesce(existing.doubt_since, (select existing.created_at where actions.is_mirrored(existing)))
   where existing.account_id = retry.account_id and existing.action_id = retry.action_id;
   perform audit.log(retry.account_id, 'action.retried', 'action:' || retry.action_id, jsonb_build_object(
     'display_id', v_action.display_id, 'kind', v_action.kind, 'source', v_action.source, 'state', v_action.state,

@@ -228,7 +228,13 @@ begin
   if (draft).state in ('superseded', 'expired') and v_news = '[]' then
     v_news := jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('kind', (draft).reason, 'at', (draft).closed_at)));
   end if;
-  if (draft).state = 'open' and v_news = '[]' then
+  if (draft).state in ('approved', 'failed') and exists (select from actions.outbox as own
+    where own.account_id = (draft).account_id and own.action_id = (draft).action_id and actions.is_mirrored(own))
+  then
+    -- It did arrive, so that nothing more leaves: it is found, and what came after it is no news for it.
+    return '[]';
+  end if;
+  if (draft).state in ('open', 'approved', 'failed') and v_news = '[]' then
     select now_asked.fingerprint into v_fingerprint
     from replies.questions(array[(draft).account_id], array[(draft).display_id]) as now_asked;
     v_news := case when v_fingerprint = (draft).question_fingerprint then '[]'::jsonb
@@ -278,28 +284,71 @@ $$;
 comment on function replies.pass_news is
   'Raises OC409 with what speaks against sending a draft, unless overridden, which is logged; true when it was. again: how to say so.';
 
+create function replies.become_answer(draft replies.drafts, is_override boolean, as_of timestamptz) returns void
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  if (draft).state <> 'open' then
+    -- It becomes the answer of this wait, and nobody has to decide about the later one.
+    perform replies.close_draft(later.account_id, later.draft_id, 'superseded', 'overridden', become_answer.as_of)
+    from replies.drafts as later
+    where later.account_id = (draft).account_id and later.display_id = (draft).display_id and later.state = 'open';
+    update replies.drafts as others set is_final = false
+    where others.account_id = (draft).account_id and others.display_id = (draft).display_id and others.is_final
+      and others.outcome_at is null and others.replied_at is null and others.draft_id <> (draft).draft_id;
+  end if;
+  update replies.drafts as existing set is_override = coalesce(existing.is_override, false) or become_answer.is_override,
+    is_final = true, outcome = null, outcome_at = null, replied_at = null, reply_message_id = null, reply_agent_id = null,
+    edit_distance = null, edit_ratio = null, edit_method = null, draft_length = null, sent_length = null
+  where existing.account_id = (draft).account_id and existing.draft_id = (draft).draft_id;
+end
+$$;
+comment on function replies.become_answer is
+  'Makes a draft that is on its way, as it was before, the answer of its wait: later ones are closed, and what became of it is yet to be seen.';
+
 create function replies.retry_action(
   account_id bigint, action_id bigint, override boolean default false, as_of timestamptz default now()
 ) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_draft replies.drafts;
+  v_action actions.outbox;
+  v_is_override boolean;
 begin
   perform access.require_role(retry_action.account_id, 'approver');
-  -- Up to three days have passed since somebody approved it.
-  select drafts.* into v_draft
-  from replies.drafts join actions.outbox as queued
-    on queued.account_id = drafts.account_id and queued.action_id = drafts.action_id
-  where drafts.account_id = retry_action.account_id and drafts.action_id = retry_action.action_id
-    and queued.state in ('dead', 'dry_run');
-  if found then
-    perform replies.pass_news(v_draft, retry_action.override, 'api.retry_action(…, override => true)', retry_action.as_of);
+  select drafts.* into v_draft from actions.outbox as queued
+  join replies.drafts on drafts.account_id = queued.account_id
+    and drafts.draft_id = (substring(queued.source from '^draft(?:_note)?:(\d{1,18})$'))::bigint
+    and (queued.kind = 'note' or drafts.action_id = queued.action_id)
+  where queued.account_id = retry_action.account_id and queued.action_id = retry_action.action_id;
+  if not found then
+    perform actions.retry(retry_action.account_id, retry_action.action_id, retry_action.as_of);
+    return;
+  end if;
+  -- Both as they are now that nobody else decides about any draft of the conversation.
+  v_draft := replies.lock_draft(v_draft.account_id, v_draft.draft_id);
+  select queued.* into v_action from actions.outbox as queued
+  where queued.account_id = retry_action.account_id and queued.action_id = retry_action.action_id;
+  if v_action.state not in ('dead', 'dry_run') then
+    perform actions.retry(retry_action.account_id, retry_action.action_id, retry_action.as_of);
+    return;
+  elsif v_action.kind = 'note' and v_draft.state <> 'open' then
+    perform replies.refuse_decided(v_draft);
+  elsif v_action.kind = 'note' and v_draft.note_action_id is distinct from v_action.action_id then
+    raise exception 'Draft % has another note', v_draft.draft_id using errcode = 'OC409',
+      hint = format('What became of that one: select * from api.actions where action_id = %s.', v_draft.note_action_id);
+  elsif v_action.kind = 'reply' then
+    -- Up to three days have passed since somebody approved it.
+    v_is_override := replies.pass_news(v_draft, retry_action.override, 'api.retry_action(…, override => true)',
+      retry_action.as_of);
   end if;
   perform actions.retry(retry_action.account_id, retry_action.action_id, retry_action.as_of);
+  if v_action.kind = 'reply' then
+    perform replies.become_answer(v_draft, v_is_override, retry_action.as_of);
+  end if;
 end
 $$;
 comment on function replies.retry_action is
-  'Sends a dead action, or one of a dry run, again; an approved draft only when nothing has happened since it was made, or with override. Approvers and above. Errors: OC403, OC404, OC409.';
+  'Sends a dead action, or one of a dry run, again; an approved draft only when nothing has happened since it was made, or with override, and the note of a draft only while that is open. Approvers and above. Errors: OC403, OC404, OC409.';
 
 create function replies.approve_draft(
   account_id bigint, draft_id bigint, final_text text default null, grades jsonb default null,
@@ -347,25 +396,16 @@ begin
   end if;
   v_action := actions.enqueue(v_draft.account_id, v_draft.display_id, 'reply', jsonb_build_object('content', v_text),
     'draft:' || v_draft.draft_id, approve_draft.as_of);
-  if v_draft.state <> 'open' then
-    -- It becomes the answer of this wait, and nobody has to decide about the later one.
-    perform replies.close_draft(later.account_id, later.draft_id, 'superseded', 'overridden', approve_draft.as_of)
-    from replies.drafts as later
-    where later.account_id = v_draft.account_id and later.display_id = v_draft.display_id and later.state = 'open';
-    update replies.drafts as others set is_final = false
-    where others.account_id = v_draft.account_id and others.display_id = v_draft.display_id and others.is_final
-      and others.outcome_at is null and others.replied_at is null and others.draft_id <> v_draft.draft_id;
-  elsif v_draft.note_action_id is not null and v_draft.shown_at is null then
+  perform replies.become_answer(v_draft, v_is_override, approve_draft.as_of);
+  if v_draft.state = 'open' and v_draft.note_action_id is not null and v_draft.shown_at is null then
     perform actions.cancel(v_draft.account_id, v_draft.note_action_id, format('Draft %s was approved', v_draft.draft_id),
       approve_draft.as_of);
   end if;
   update replies.drafts as existing set state = 'approved', reason = null, decided_at = approve_draft.as_of,
     body = v_draft.body, missing = v_draft.missing,
-    decided_by = access.actor(), is_override = v_is_override, grades = v_grades, final_text = v_text, action_id = v_action,
+    decided_by = access.actor(), grades = v_grades, final_text = v_text, action_id = v_action,
     shown_at = coalesce(existing.shown_at, approve_draft.as_of), shown_by = coalesce(existing.shown_by, 'decision'),
-    claimed_by = null, claimed_until = null, is_final = true, outcome = null, outcome_at = null, replied_at = null,
-    reply_message_id = null, reply_agent_id = null, edit_distance = null, edit_ratio = null, edit_method = null,
-    draft_length = null, sent_length = null
+    claimed_by = null, claimed_until = null
   where existing.account_id = v_draft.account_id and existing.draft_id = v_draft.draft_id;
   perform audit.log(v_draft.account_id, 'draft.approved', 'draft:' || v_draft.draft_id,
     jsonb_strip_nulls(jsonb_build_object('display_id', v_draft.display_id, 'message_id', v_draft.customer_message_id,
@@ -571,8 +611,9 @@ create trigger follow_actions after update of state on actions.outbox
 for each row when (old.state is distinct from new.state and new.source is not null) execute function replies.follow_actions();
 
 revoke all on function replies.lock_draft, replies.refuse_decided, replies.refuse_claimed, replies.claim_draft,
-  replies.release_draft, replies.check_grades, replies.name_of_actor, replies.news_of, replies.pass_news, replies.retry_action,
-  replies.approve_draft, replies.reject_draft, replies.propose_draft, replies.expire_drafts, replies.follow_actions
+  replies.release_draft, replies.check_grades, replies.name_of_actor, replies.news_of, replies.pass_news,
+  replies.become_answer, replies.retry_action, replies.approve_draft, replies.reject_draft, replies.propose_draft,
+  replies.expire_drafts, replies.follow_actions
   from public, anon, authenticated, service_role;
 grant execute on function replies.claim_draft, replies.release_draft, replies.approve_draft, replies.reject_draft,
   replies.retry_action to authenticated, service_role;

@@ -10,7 +10,7 @@ create function api.retry_action(account_id bigint, action_id bigint, override b
 language sql volatile security invoker set search_path = ''
 as $$ select replies.retry_action(retry_action.account_id, retry_action.action_id, retry_action.override) $$;
 comment on function api.retry_action is
-  'Sends a dead action, or one of a dry run, again, with twelve new tries; what may have arrived is looked for first. An approved draft only when nothing has happened since it was made, or with override. Logged. Approvers and above. Errors: OC403, OC404, OC409.';
+  'Sends a dead action, or one of a dry run, again, with twelve new tries; what may have arrived is looked for first. An approved draft only when nothing has happened since it was made, or with override; the note of a draft only while that is open. Logged. Approvers and above. Errors: OC403, OC404, OC409.';
 
 create function api.cancel_action(account_id bigint, action_id bigint) returns boolean
 language sql volatile security invoker set search_path = ''

@@ -10,11 +10,11 @@ import {
   type Draft,
   draftsOf,
   goldReply,
+  HAPPENINGS,
   openDraft,
   outbox,
   REFUND,
   REFUND_ANSWER,
-  statusBecomes,
 } from "./drafting.support.ts";
 
 const database = useDatabase();
@@ -254,36 +254,7 @@ describe("a draft that was decided", () => {
 });
 
 describe("when something has happened since", () => {
-  const happenings: { name: string; by: (sql: Sql) => Promise<unknown>; kind: string }[] = [
-    {
-      name: "the customer has written again",
-      by: (sql) => customerWrites(sql, { id: 9102, content: "It is solved, thank you!", after: 60 }),
-      kind: "customer_wrote",
-    },
-    {
-      name: "somebody has answered",
-      by: (sql) => agentWrites(sql, { id: 9102, content: "Five days.", after: 60 }),
-      kind: "answered",
-    },
-    { name: "it has been resolved", by: (sql) => statusBecomes(sql), kind: "resolved" },
-    {
-      name: "another answer is on its way",
-      by: (sql) => sql.rows("select actions.enqueue(1, 42, 'reply', $1)", [{ content: "Five days." }]),
-      kind: "answer_on_its_way",
-    },
-    {
-      name: "the customer has been blocked",
-      by: (sql) => sql.rows("update chatwoot.contacts set blocked = true where contact_id = 205"),
-      kind: "blocked",
-    },
-    {
-      name: "the draft has expired",
-      by: (sql) => sql.rows("select replies.expire_drafts(now() + interval '73 hours')"),
-      kind: "not_decided",
-    },
-  ];
-
-  test.each(happenings)(
+  test.each(HAPPENINGS)(
     "$name: refused with the news, and sent on an explicit override, which is logged",
     ({ name, by, kind }) =>
       database.rolledBack(async (sql) => {
@@ -308,32 +279,7 @@ describe("when something has happened since", () => {
       }),
   );
 
-  test.each(happenings.slice(0, 5))(
-    "$name, after its reply could not be sent: not sent again either but on an override, which is logged",
-    ({ name, by, kind }) =>
-      database.rolledBack(async (sql) => {
-        const action = await approve(sql, await openDraft(sql));
-        const dies = () =>
-          sql.rows("update actions.outbox set state = 'dead', settled_at = now() where action_id = $1", [action]);
-        await dies();
-        await sql.rows("select api.retry_action(1, $1)", [action]);
-        await dies();
-        await by(sql);
-
-        const refused = await sql.throws("OC409", "select api.retry_action(1, $1)", [action]);
-        expect(refused.message).toContain(name);
-        expect(refused.hint).toContain("api.retry_action(…, override => true)");
-        await sql.rows("select api.retry_action(1, $1, override => true)", [action]);
-
-        expect((await outbox(sql, "reply"))[0]).toMatchObject({ state: "pending" });
-        const log = await decisionsOf(sql);
-        expect(log.filter(({ action }) => action === "draft.overridden")).toMatchObject([{
-          evidence: { display_id: 42, news: [{ kind }] },
-        }]);
-      }),
-  );
-
-  test.each(happenings.slice(0, 3))(
+  test.each(HAPPENINGS.slice(0, 3))(
     "$name, where the ledger has not been by: refused all the same",
     ({ name, by }) =>
       database.rolledBack(async (sql) => {

@@ -199,3 +199,33 @@ export async function openDraft(sql: Querying, said: Partial<Said> & { body?: st
   expect(drafts.map(({ state }) => state)).toEqual(["open"]);
   return drafts[0].draft_id;
 }
+
+/** What speaks against sending a draft, in the words of the refusal. */
+export const HAPPENINGS: { name: string; by: (sql: Sql) => Promise<unknown>; kind: string }[] = [
+  {
+    name: "the customer has written again",
+    by: (sql) => customerWrites(sql, { id: 9102, content: "It is solved, thank you!", after: 60 }),
+    kind: "customer_wrote",
+  },
+  {
+    name: "somebody has answered",
+    by: (sql) => agentWrites(sql, { id: 9102, content: "Five days.", after: 60 }),
+    kind: "answered",
+  },
+  { name: "it has been resolved", by: (sql) => statusBecomes(sql), kind: "resolved" },
+  {
+    name: "another answer is on its way",
+    by: (sql) => sql.rows("select actions.enqueue(1, 42, 'reply', $1)", [{ content: "Five days." }]),
+    kind: "answer_on_its_way",
+  },
+  {
+    name: "the customer has been blocked",
+    by: (sql) => sql.rows("update chatwoot.contacts set blocked = true where contact_id = 205"),
+    kind: "blocked",
+  },
+  {
+    name: "the draft has expired",
+    by: (sql) => sql.rows("select replies.expire_drafts(now() + interval '73 hours')"),
+    kind: "not_decided",
+  },
+];

@@ -14,6 +14,7 @@ test("nobody deadlocks, nothing is lost, and every approval is one reply", async
   const until = Date.now() + 6000;
   const failures: string[] = [];
   let approvals = 0;
+  let retries = 0;
   let id = 100_000;
   const over = async (work: (client: Client) => Promise<unknown>) => {
     const client = await database.connect();
@@ -38,6 +39,14 @@ test("nobody deadlocks, nothing is lost, and every approval is one reply", async
     await client.query("select api.approve_draft(1, $1, override => $2)", [found.draft_id, override]);
     approvals += 1;
   };
+  const retry = async (client: Client) => {
+    const { rows: [found] } = await client.query(
+      "select action_id from actions.outbox where state = 'dead' and kind = 'reply' order by random() limit 1",
+    );
+    if (!found) return;
+    await client.query("select api.retry_action(1, $1, override => true)", [found.action_id]);
+    retries += 1;
+  };
 
   await Promise.all([
     over((client) => customerWrites(client, said())),
@@ -56,6 +65,17 @@ test("nobody deadlocks, nothing is lost, and every approval is one reply", async
         from one where existing.account_id = 1 and existing.action_id = one.action_id`,
       )
     ),
+    // What cannot be sent, and is sent again whatever has happened.
+    over(async (client) => {
+      await client.query(
+        `with one as (select action_id from actions.outbox where state = 'pending' and kind = 'reply'
+          order by action_id desc limit 1 for no key update skip locked)
+        update actions.outbox as existing set state = 'dead', settled_at = now()
+        from one where existing.account_id = 1 and existing.action_id = one.action_id`,
+      );
+    }),
+    over((client) => retry(client)),
+    over((client) => retry(client)),
     over(async (client) => {
       await client.query(
         `insert into ledger.queue (account_id, display_id, walk_since, queued_at)
@@ -80,8 +100,11 @@ test("nobody deadlocks, nothing is lost, and every approval is one reply", async
   expect(failures).toEqual([]);
   expect((await sql.query("select kind, message from ops.alerts")).rows).toEqual([]);
   expect(approvals).toBeGreaterThan(5);
+  expect(retries).toBeGreaterThan(5);
   expect(await one("select count(*)::int from actions.outbox where kind = 'reply'")).toBe(approvals);
-  expect(await one("select count(*)::int from replies.drafts where state in ('approved', 'sent')")).toBe(approvals);
+  expect(await one("select count(*)::int from replies.drafts where state in ('approved', 'sent', 'failed')")).toBe(
+    approvals,
+  );
   expect(await one("select count(*)::int from audit.decision_log where action = 'draft.approved'")).toBe(approvals);
   expect(await one("select first_broken_entry from audit.verify(1)")).toBeNull();
 });
