@@ -46,7 +46,7 @@ comment on column ops.notifications.created_at is 'When it was told (UTC).';
 comment on column ops.notifications.acknowledged_at is 'When a person acknowledged it (UTC); null while open.';
 comment on column ops.notifications.acknowledged_by is 'Who acknowledged it, as in the decision log; null while open.';
 comment on column ops.notifications.next_escalation_at is 'When it is told again unless acknowledged (UTC); null for never.';
-comment on column ops.notifications.channels is 'Names of the endpoints that are told; null for all that want its kind.';
+comment on column ops.notifications.channels is 'Names of the endpoints that are told, and of those that escalate where one is among them; null for all that want its kind.';
 create index notifications_created_at_idx on ops.notifications (created_at);
 create index notifications_escalation_idx on ops.notifications (next_escalation_at) where next_escalation_at is not null;
 
@@ -216,6 +216,25 @@ language sql stable security invoker set search_path = '' as $$
 $$;
 comment on function ops.digest_at is 'When the digest goes out that collects what is told now: at full steps of so many minutes, counted from local midnight.';
 
+create function ops.is_told(endpoint ops.notification_endpoints, kind text, severity ops.notification_severity) returns boolean
+language plpgsql immutable security invoker set search_path = '' as $$
+begin
+  return endpoint.escalate_after_seconds is null and endpoint.minimum_severity <= is_told.severity
+    and (endpoint.kinds is null or ops.wants_kind(endpoint.kinds, is_told.kind));
+end
+$$;
+comment on function ops.is_told is 'Whether an endpoint is told of news of that kind and severity at once, while it is active.';
+
+create function ops.names_escalation(account_id bigint, kind text, channels text[]) returns boolean
+language sql stable security invoker set search_path = '' as $$
+  select exists (select from ops.notification_endpoints as endpoints
+    where endpoints.account_id = names_escalation.account_id and endpoints.state = 'active'
+      and endpoints.escalate_after_seconds is not null and ops.wants_kind(endpoints.kinds, names_escalation.kind)
+      and endpoints.name = any (names_escalation.channels))
+$$;
+comment on function ops.names_escalation is
+  'Whether an active endpoint that escalates is among those names. Where none is, the names restrict no escalation: rather somebody is called than nobody.';
+
 create function ops.notify(
   account_id bigint, kind text, dedupe_key text, title text, body jsonb default '{}',
   severity ops.notification_severity default 'warning', as_of timestamptz default now(), channels text[] default null
@@ -226,10 +245,12 @@ declare
   v_notification_id bigint;
   v_escalation_at timestamptz;
   v_body jsonb := case when jsonb_typeof(notify.body) = 'object' then notify.body else '{}' end;
-  -- When none of those named is there any more, rather everybody is told than nobody.
+  -- When none of those named would be told any more, rather everybody is than nobody. Of what only informs, such as the end
+  -- of an alert, those named may wish not to hear, and that makes it no news for everybody else.
   v_channels text[] := case when exists (select from ops.notification_endpoints as endpoints
     where endpoints.account_id = notify.account_id and endpoints.state = 'active' and endpoints.name = any (notify.channels)
-      and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind))) then notify.channels end;
+      and ops.is_told(endpoints, notify.kind, case when notify.severity = 'info' then 'critical' else notify.severity end))
+    then notify.channels end;
 begin
   if octet_length(v_body::text) > 8000 then
     v_body := jsonb_build_object('omitted', format('The particulars were too long: %s bytes.', octet_length(v_body::text)));
@@ -240,7 +261,8 @@ begin
     where endpoints.account_id = notify.account_id and endpoints.state = 'active'
       and endpoints.escalate_after_seconds is not null
       and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind))
-      and (v_channels is null or endpoints.name = any (v_channels));
+      and (v_channels is null or endpoints.name = any (v_channels)
+        or not ops.names_escalation(notify.account_id, notify.kind, v_channels));
   end if;
   insert into ops.notifications (account_id, kind, severity, title, body, dedupe_key, created_at, next_escalation_at,
     channels)
@@ -262,14 +284,13 @@ begin
     notify.as_of
   from ops.notification_endpoints as endpoints
   where endpoints.account_id = notify.account_id and endpoints.state = 'active'
-    and endpoints.escalate_after_seconds is null and endpoints.minimum_severity <= notify.severity
-    and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, notify.kind))
+    and ops.is_told(endpoints, notify.kind, notify.severity)
     and (v_channels is null or endpoints.name = any (v_channels));
   return v_notification_id;
 end
 $$;
 comment on function ops.notify is
-  'Tells the account''s endpoints something, once per dedupe key; sends nothing itself. channels: names of the endpoints that are told, null for all that want the kind. Returns the notification''s number, or null when the key was told before. Takes part in the caller''s transaction.';
+  'Tells the account''s endpoints something, once per dedupe key; sends nothing itself. channels: names of the endpoints that are told, null for all that want the kind; also all where none of those named would be. Returns the notification''s number, or null when the key was told before. Takes part in the caller''s transaction.';
 
 -- What people do. Definer, since nobody but these functions and the sending writes here.
 
@@ -566,7 +587,7 @@ declare
 begin
   for v_function in
     select functions.oid::regprocedure from pg_proc as functions
-    where functions.pronamespace = 'ops'::regnamespace and functions.proname in ('wants_kind', 'quiet_until', 'digest_at',
+    where functions.pronamespace = 'ops'::regnamespace and functions.proname in ('wants_kind', 'is_told', 'names_escalation', 'quiet_until', 'digest_at',
       'notify', 'endpoint_origin', 'endpoint_secret', 'require_endpoint', 'add_notification_endpoint',
       'set_notification_endpoint_state', 'remove_notification_endpoint', 'test_notification', 'acknowledge_notification',
       'purge_notifications')

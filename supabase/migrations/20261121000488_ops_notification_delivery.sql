@@ -31,7 +31,8 @@ begin
       ) as told
       where endpoints.account_id = v_notification.account_id and endpoints.state = 'active'
         and told.rounds < endpoints.escalate_times and ops.wants_kind(endpoints.kinds, v_notification.kind)
-        and (v_notification.channels is null or endpoints.name = any (v_notification.channels))
+        and (v_notification.channels is null or endpoints.name = any (v_notification.channels)
+          or not ops.names_escalation(v_notification.account_id, v_notification.kind, v_notification.channels))
     ), added as (
       insert into ops.notification_deliveries (account_id, endpoint_id, notification_id, round, is_urgent,
         next_attempt_at, created_at)

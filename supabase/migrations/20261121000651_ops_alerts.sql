@@ -114,7 +114,18 @@ comment on function ops.rules_of is 'The rules in force for the account: its own
 
 create function ops.tell_alert(rule ops.alert_rules, alert ops.alerts, news text, as_of timestamptz) returns void
 language plpgsql volatile security invoker set search_path = '' as $$
+declare
+  v_channels text[] := rule.channels;
 begin
+  -- Whoever was told that it began hears that it is over, whatever the rule says by now.
+  if tell_alert.news = 'cleared' then
+    select case when bool_or(told.channels is null) then null else array_agg(distinct names.name) end into v_channels
+    from ops.notifications as told
+    left join lateral unnest(told.channels) as names (name) on true
+    where told.account_id = alert.account_id and told.kind = 'alert.' || alert.kind and told.created_at >= alert.raised_at
+      and (told.dedupe_key = format('alert:%s:fired', alert.alert_id)
+        or starts_with(told.dedupe_key, format('alert:%s:still:', alert.alert_id)));
+  end if;
   perform ops.notify(alert.account_id, 'alert.' || alert.kind,
     format('alert:%s:%s%s', alert.alert_id, tell_alert.news,
       case when tell_alert.news = 'still' then ':' || extract(epoch from tell_alert.as_of)::bigint else '' end),
@@ -125,7 +136,7 @@ begin
     jsonb_strip_nulls(jsonb_build_object('alert', rule.title, 'subject', alert.subject, 'since', alert.raised_at,
       'what_to_do', case when tell_alert.news <> 'cleared' then alert.hint end, 'alert_id', alert.alert_id,
       'news', tell_alert.news)),
-    case when tell_alert.news = 'cleared' then 'info' else alert.severity end, tell_alert.as_of, rule.channels);
+    case when tell_alert.news = 'cleared' then 'info' else alert.severity end, tell_alert.as_of, v_channels);
 end
 $$;
 comment on function ops.tell_alert is 'Tells the account''s endpoints of an alert: fired, still (after quiet hours or a snooze) or cleared.';
@@ -447,6 +458,15 @@ begin
             where endpoints.account_id = set_alert_rule.account_id and to_jsonb(endpoints.name) = told.name
               and (endpoints.kinds is null or ops.wants_kind(endpoints.kinds, 'alert.' || set_alert_rule.kind)))
           limit 1) end;
+      -- Whether those who are named are also told: what only escalates is not told at once, and some want only what is worse.
+      if v_problem is null and v_after ->> 'channels' is not null and set_alert_rule.changes ?| '{channels,severity}'
+        and not exists (select from ops.notification_endpoints as endpoints
+          where endpoints.account_id = set_alert_rule.account_id and v_after -> 'channels' ? endpoints.name
+            and ops.is_told(endpoints, 'alert.' || set_alert_rule.kind, (v_after ->> 'severity')::ops.notification_severity))
+      then
+        v_problem := format('Nobody would be told: of %s each only escalates or wants what is more severe than %s',
+          array_to_string(array(select jsonb_array_elements_text(v_after -> 'channels')), ', '), v_after ->> 'severity');
+      end if;
     end if;
     if v_problem is not null then
       raise exception '%', v_problem using errcode = 'OC422', hint = 'What each means: docs/alerts.md.';
@@ -468,7 +488,7 @@ begin
 end
 $$;
 comment on function ops.set_alert_rule is
-  'Changes an alert of the account (an object of threshold, for_seconds, clear_threshold, clear_seconds, severity, quiet_start_minute, quiet_end_minute, is_enabled), or takes it back to the default with null; returns it as it is now. Admins only; logged. Errors: OC403, OC404, OC422.';
+  'Changes an alert of the account (an object of threshold, for_seconds, clear_threshold, clear_seconds, severity, channels, quiet_start_minute, quiet_end_minute, is_enabled), or takes it back to the default with null; returns it as it is now. Admins only; logged. Errors: OC403, OC404, OC422.';
 
 do $$
 declare

@@ -15,7 +15,7 @@ create function api.set_alert_rule(account_id bigint, kind text, changes jsonb) 
 language sql volatile security invoker set search_path = ''
 as $$ select ops.set_alert_rule(set_alert_rule.account_id, set_alert_rule.kind, set_alert_rule.changes) $$;
 comment on function api.set_alert_rule is
-  'Changes an alert of the account (an object of threshold, for_seconds, clear_threshold, clear_seconds, severity, quiet_start_minute, quiet_end_minute, is_enabled), or takes it back to the default with null; returns it as it is now; logged. Admins only. Errors: OC403, OC404, OC422.';
+  'Changes an alert of the account (an object of threshold, for_seconds, clear_threshold, clear_seconds, severity, channels, quiet_start_minute, quiet_end_minute, is_enabled), or takes it back to the default with null; returns it as it is now; logged. Admins only. Errors: OC403, OC404, OC422.';
 
 create or replace view api.alerts with (security_invoker = true) as
 select alerts.account_id, alerts.alert_id, alerts.kind, alerts.subject, alerts.message, alerts.hint, alerts.raised_at,

@@ -398,57 +398,175 @@ describe("people", () => {
       );
     }));
 
-  test("a rule with channels tells these and nobody else, its escalation too; when they are gone, everybody again", () =>
-    database.rolledBack(async (sql) => {
-      await add(sql, { name: "all" });
-      await add(sql, { name: "night shift", kinds: ["alert.*"] });
-      await add(sql, { name: "on call", escalate_after_seconds: 60 });
-      await add(sql, { name: "sales", kinds: ["sla.*"] });
-      const set = (channels: unknown) =>
-        sql.value("select ops.set_alert_rule(1, 'service.down', $1)", [JSON.stringify({ channels })]);
-      const reached = () =>
-        sql.rows(
-          `select distinct endpoints.name, round > 0 as is_escalation from ops.notification_deliveries
-          join ops.notification_endpoints as endpoints using (account_id, endpoint_id) order by 1`,
-        );
-      const escalated = async (now: string) => {
-        await sql.rows("select ops.escalate_notifications($1)", [later(now, 5)]);
-        const found = await reached();
-        await sql.rows("delete from ops.notification_deliveries where account_id = 1");
-        return found;
-      };
-      for (const name of ["nobody", "sales"]) {
-        expect(
-          (await sql.throws("OC422", `select ops.set_alert_rule(1, 'service.down', '{"channels": ["${name}"]}')`))
-            .message,
-        )
-          .toContain(`"${name}"`);
-      }
-
-      expect(await set(["night shift"])).toMatchObject({ channels: ["night shift"] });
-      let now = await fire(sql);
-      expect(await escalated(now)).toEqual([{ name: "night shift", is_escalation: false }]);
-      now = await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
-
-      await set(["night shift", "on call"]);
-      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 5), from: now });
-      expect(await escalated(now)).toEqual([
-        { name: "night shift", is_escalation: false },
-        { name: "on call", is_escalation: true },
+  describe("a rule with channels", () => {
+    const named = (sql: Sql, channels: unknown, more: Record<string, unknown> = {}) =>
+      sql.value<Record<string, unknown>>("select ops.set_alert_rule(1, 'service.down', $1)", [
+        JSON.stringify({ channels, ...more }),
       ]);
-      now = await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
-
-      await set(["night shift"]);
-      await sql.rows(
-        "select ops.remove_notification_endpoint(1, endpoint_id) from api.notification_endpoints where name = 'night shift'",
+    /** Who was told since the last time: the news and the name, a ! where it was told again since nobody answered. */
+    const heard = async (sql: Sql, escalateAt?: string) => {
+      if (escalateAt !== undefined) await sql.rows("select ops.escalate_notifications($1)", [escalateAt]);
+      const rows = await sql.rows<{ told: string }>(
+        `select body ->> 'news' || ' ' || endpoints.name || case when round > 0 then '!' else '' end as told
+        from ops.notification_deliveries join ops.notification_endpoints as endpoints using (account_id, endpoint_id)
+        join ops.notifications using (account_id, notification_id) order by told`,
       );
-      now = await read(sql, { name: "service", subject: "chatwoot", values: of(1, 5), from: now });
-      expect(await escalated(now)).toEqual([
-        { name: "all", is_escalation: false },
-        { name: "on call", is_escalation: true },
-      ]);
-      expect(await set(null)).toMatchObject({ channels: null });
-    }));
+      await sql.rows("delete from ops.notification_deliveries where account_id = 1");
+      await sql.rows("update ops.notifications set next_escalation_at = null where account_id = 1");
+      return rows.map(({ told }) => told);
+    };
+    const remove = (sql: Sql, name: string) =>
+      sql.rows(
+        "select ops.remove_notification_endpoint(1, endpoint_id) from ops.notification_endpoints where name = $1",
+        [name],
+      );
+    const begin = (sql: Sql, from: string) =>
+      read(sql, { name: "service", subject: "chatwoot", values: of(1, 5), from });
+    const end = (sql: Sql, from: string) => read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from });
+
+    test("tells these and nobody else; when they are gone, everybody again", () =>
+      database.rolledBack(async (sql) => {
+        await add(sql, { name: "all" });
+        await add(sql, { name: "night shift", kinds: ["alert.*"] });
+        await add(sql, { name: "sales", kinds: ["sla.*"] });
+        for (const name of ["nobody", "sales"]) {
+          const { message } = await sql.throws(
+            "OC422",
+            `select ops.set_alert_rule(1, 'service.down', '{"channels": ["${name}"]}')`,
+          );
+          expect(message).toContain(`"${name}"`);
+        }
+        expect(await named(sql, ["night shift"])).toMatchObject({ channels: ["night shift"] });
+        let now = await begin(sql, START);
+        expect(await heard(sql)).toEqual(["fired night shift"]);
+        now = await end(sql, now);
+        expect(await heard(sql)).toEqual(["cleared night shift"]);
+
+        await remove(sql, "night shift");
+        await begin(sql, now);
+        expect(await heard(sql)).toEqual(["fired all"]);
+        expect(await named(sql, null)).toMatchObject({ channels: null });
+      }));
+
+    test("is refused where none of them would be told at its severity, also when its severity is changed later", () =>
+      database.rolledBack(async (sql) => {
+        await add(sql, { name: "on call", escalate_after_seconds: 60 });
+        await add(sql, { name: "worst", minimum_severity: "critical" });
+        await add(sql, { name: "bad", minimum_severity: "warning" });
+        const refused = async (changes: unknown) =>
+          (await sql.throws("OC422", "select ops.set_alert_rule(1, 'service.down', $1)", [JSON.stringify(changes)]))
+            .message;
+
+        expect(await refused({ channels: ["on call"] })).toBe(
+          "Nobody would be told: of on call each only escalates or wants what is more severe than critical",
+        );
+        expect(await refused({ channels: ["on call", "worst"], severity: "warning" })).toMatch(/^Nobody would be told/);
+        await named(sql, ["on call", "worst"]);
+        expect(await refused({ severity: "warning" })).toMatch(/^Nobody would be told/);
+        await named(sql, ["worst", "bad"], { severity: "warning" });
+        expect(await refused({ severity: "info" })).toMatch(/^Nobody would be told/);
+        // What was removed since hinders nobody who changes something else.
+        await remove(sql, "worst");
+        await remove(sql, "bad");
+        expect(await sql.value("select ops.set_alert_rule(1, 'service.down', '{\"for_seconds\": 60}')")).toMatchObject({
+          for_seconds: 60,
+        });
+      }));
+
+    test("tells everybody where those named would not be told any more; but not of its end, which they may not care for", () =>
+      database.rolledBack(async (sql) => {
+        await add(sql, { name: "all" });
+        await add(sql, { name: "chat", minimum_severity: "warning" });
+        await add(sql, { name: "on call", escalate_after_seconds: 3600 });
+        await named(sql, ["chat", "on call"]);
+        let now = await begin(sql, START);
+        expect(await heard(sql)).toEqual(["fired chat"]);
+        // An end only informs, which is less than chat wants.
+        now = await end(sql, now);
+        expect(await heard(sql)).toEqual([]);
+
+        await sql.rows("update ops.notification_endpoints set state = 'paused' where name = 'chat'");
+        now = await begin(sql, now);
+        expect(await heard(sql)).toEqual(["fired all"]);
+        now = await end(sql, now);
+        expect(await heard(sql)).toEqual(["cleared all"]);
+        // Made anew under the same name, for other things.
+        await remove(sql, "chat");
+        await add(sql, { name: "chat", kinds: ["sla.*"] });
+        now = await begin(sql, now);
+        expect(await heard(sql)).toEqual(["fired all"]);
+        now = await end(sql, now);
+        await heard(sql);
+        await sql.rows("select ops.set_alert_rule(1, 'service.down', null)");
+        await remove(sql, "chat");
+        await add(sql, { name: "chat" });
+        await named(sql, ["chat"], { severity: "warning" });
+        await remove(sql, "chat");
+        await add(sql, { name: "chat", minimum_severity: "critical" });
+        await begin(sql, now);
+        expect(await heard(sql)).toEqual(["fired all"]);
+      }));
+
+    test("escalates to whom it names; where it names nobody who escalates, to all who do", () =>
+      database.rolledBack(async (sql) => {
+        await add(sql, { name: "night shift" });
+        await add(sql, { name: "on call", escalate_after_seconds: 60 });
+        await add(sql, { name: "boss", escalate_after_seconds: 120 });
+        await named(sql, ["night shift", "boss"]);
+        let now = await begin(sql, START);
+        expect(await heard(sql, later(now, 5))).toEqual(["fired boss!", "fired night shift"]);
+        now = await end(sql, now);
+        await heard(sql);
+
+        // Gone after it was told, or before.
+        now = await begin(sql, now);
+        await sql.rows("update ops.notification_endpoints set state = 'paused' where name = 'boss'");
+        expect(await heard(sql, later(now, 5))).toEqual(["fired night shift", "fired on call!"]);
+        now = await end(sql, now);
+        await heard(sql);
+        now = await begin(sql, now);
+        expect(await heard(sql, later(now, 5))).toEqual(["fired night shift", "fired on call!"]);
+        now = await end(sql, now);
+        await heard(sql);
+
+        await sql.rows("update ops.notification_endpoints set state = 'active' where name = 'boss'");
+        await named(sql, ["night shift"]);
+        now = await begin(sql, now);
+        expect(await heard(sql, later(now, 5))).toEqual(["fired boss!", "fired night shift", "fired on call!"]);
+      }));
+
+    test("that was changed while it lasts: who was told that it began hears that it is over, and nobody else", () =>
+      database.rolledBack(async (sql) => {
+        for (const name of ["day shift", "night shift", "other"]) await add(sql, { name });
+        await named(sql, ["day shift"]);
+        let now = await begin(sql, START);
+        await named(sql, ["night shift"]);
+        expect(await heard(sql)).toEqual(["fired day shift"]);
+        now = await end(sql, now);
+        expect(await heard(sql)).toEqual(["cleared day shift"]);
+
+        // Told a second time, to others: both.
+        now = await begin(sql, now);
+        await sql.rows(
+          "select ops.snooze_alert(1, alert_id, $1, $2) from ops.alerts where resolved_at is null",
+          [later(now, 2), now],
+        );
+        await named(sql, ["day shift"]);
+        now = await begin(sql, now);
+        expect(await heard(sql)).toEqual(["fired night shift", "still day shift"]);
+        await named(sql, ["other"]);
+        now = await end(sql, now);
+        expect(await heard(sql)).toEqual(["cleared day shift", "cleared night shift"]);
+
+        // Everybody was told.
+        await named(sql, null);
+        now = await begin(sql, now);
+        await heard(sql);
+        await named(sql, ["other"]);
+        await end(sql, now);
+        expect(await heard(sql)).toEqual(["cleared day shift", "cleared night shift", "cleared other"]);
+      }));
+  });
 
   test.each([
     [{ threshold: 0 }, /below threshold/],
