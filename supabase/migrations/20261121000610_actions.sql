@@ -58,7 +58,7 @@ comment on column actions.outbox.created_at is 'When it was put here (UTC).';
 comment on column actions.outbox.created_by is 'Who put it here, as in the decision log.';
 comment on column actions.outbox.attempts is 'Tries so far, of at most 12; 13 stands for a last look.';
 comment on column actions.outbox.first_attempted_at is 'When it was first tried (UTC); null for never.';
-comment on column actions.outbox.last_attempted_at is 'When it was last tried (UTC); null for never.';
+comment on column actions.outbox.last_attempted_at is 'When it was last tried (UTC): the claim, and once that is known the end of its last request; null for never.';
 comment on column actions.outbox.next_attempt_at is 'Not tried before this instant (UTC).';
 comment on column actions.outbox.lease is 'Counts the leases: a dispatcher with an older one has lost it.';
 comment on column actions.outbox.leased_until is 'Until when it is a dispatcher''s own (UTC); null unless sending.';

@@ -296,6 +296,8 @@ begin
   update actions.outbox as existing set state = 'pending', leased_until = null,
     attempts = existing.attempts - (not v_counts)::integer,
     doubt_since = case when not v_is_clear then existing.doubt_since end,
+    -- The half minute before a look counts from the end of the request, which may have begun long after the claim.
+    last_attempted_at = settle.as_of,
     next_attempt_at = case when v_counts then v_next_at else existing.next_attempt_at end,
     last_status = coalesce(settle.status, existing.last_status),
     problem = coalesce(left(v_problem, 1000), existing.problem), hint = coalesce(left(v_hint, 1000), existing.hint)

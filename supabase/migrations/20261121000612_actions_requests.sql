@@ -154,9 +154,8 @@ declare
   v_request record;
   -- One that is given too little time only leaves doubt.
   c_least constant interval := interval '5 seconds';
-  -- The lease is for a minute. Whoever looks when it has ended must find what was sent under it, and Chatwoot may take
-  -- fifteen seconds.
-  c_last constant timestamptz := clock_timestamp() + interval '40 seconds';
+  -- Whoever looks when the lease has ended must find what was sent under it, and Chatwoot may take fifteen seconds.
+  c_last constant timestamptz := clock_timestamp() + ((perform.action).leased_until - perform.as_of) - interval '20 seconds';
 begin
   is_checked := false;
   if is_dry and not is_in_doubt then
@@ -244,8 +243,8 @@ begin
 
   if clock_timestamp() > c_last then
     kind := 'timeout';
-    problem := 'Chatwoot answers so slowly that after looking there was no time left to send.';
-    hint := 'It is tried again by itself. If it stays so, look at how Chatwoot''s server is doing.';
+    problem := 'After the claim and the looking too little of the lease was left to send: Chatwoot or the database is slow.';
+    hint := 'It is tried again by itself. If it stays so, look at how the two servers are doing.';
     return;
   end if;
   -- Once more, as looking may have taken long.

@@ -42,7 +42,7 @@ comment on column api.actions.created_at is 'When it was put into the outbox (UT
 comment on column api.actions.created_by is 'Who put it there, as in the decision log.';
 comment on column api.actions.attempts is 'Tries so far, of at most 12; 13 stands for a last look.';
 comment on column api.actions.first_attempted_at is 'When it was first tried (UTC); null for never.';
-comment on column api.actions.last_attempted_at is 'When it was last tried (UTC); null for never.';
+comment on column api.actions.last_attempted_at is 'When it was last tried (UTC): the claim, and once that is known the end of its last request; null for never.';
 comment on column api.actions.next_attempt_at is 'Not tried before this instant (UTC); null when it is over.';
 comment on column api.actions.doubt_since is 'Since when it may have arrived without our knowing (UTC); null when that is certain either way.';
 comment on column api.actions.request is 'What was sent, or in a dry run would have been: method, path and body; null before.';

@@ -393,6 +393,20 @@ describe("what became of it", () => {
         .toEqual({ failures: 0, retry_at: null, problem: null });
     }));
 
+  test("but what is in doubt not before half a minute after its request has ended, however long that took", () =>
+    inAccount(async (sql) => {
+      const slow = await enqueue(sql, "reply", { content: "Hello" }, 1);
+      await claim(sql);
+      const quick = await enqueue(sql, "reply", { content: "Hello" }, 2);
+      await claim(sql, later(1));
+      await settle(sql, slow, "send", "timeout", { at: later(45) });
+      expect((await action(sql, slow)).last_attempted_at).toEqual(later(45));
+
+      await settle(sql, quick, "send", null, { at: later(50), message: 5 });
+
+      expect((await action(sql, slow)).next_attempt_at).toEqual(later(75));
+    }));
+
   test("an hour of failures is an alert, and over with the first success", () =>
     inAccount(async (sql) => {
       await enqueue(sql);

@@ -238,6 +238,19 @@ describe("several dispatchers", () => {
     expect(texts()).toEqual(["Hello"]);
   });
 
+  test("one that comes to its sending when its lease is nearly over leaves it: whoever looks then must find it", async () => {
+    await outbox.begin();
+    const id = await outbox.enqueue(1, "reply", { content: "Hello" });
+    const [{ lease }] = await outbox.rows("select * from actions.claim($1)", [START]);
+
+    await outbox.rows("select actions.send(1, $1, $2, false, $3, now())", [id, lease, later(45)]);
+
+    expect(texts()).toEqual([]);
+    expect(await only()).toMatchObject({ state: "pending", doubt_since: null });
+    await outbox.dispatch(later(200));
+    expect(texts()).toEqual(["Hello"]);
+  });
+
   test("nobody takes over from one that is still sending, however late it is", async () => {
     await outbox.begin();
     await outbox.enqueue(1, "reply", { content: "Hello" });
