@@ -3,6 +3,10 @@
 -- what was measured in the small tables of the health checks.
 create index conversations_deleted_idx on chatwoot.conversations (account_id, display_id) where deleted_at is not null;
 
+-- Who has no answer yet: few among those that are open.
+create index episodes_unanswered_idx on ledger.episodes (account_id, display_id)
+where status <> 'resolved' and first_human_at is null and is_outbound is false;
+
 create function ops.default_target_seconds() returns integer
 language sql immutable parallel safe security invoker set search_path = '' as $$ select 900 $$;
 comment on function ops.default_target_seconds is
@@ -299,8 +303,7 @@ cross join lateral (
         union all select null) as every
       where not policies.is_there
     ), late as materialized (
-      select told.*, told.target_business_at > hours.midnight_business as is_today,
-        row_number() over (partition by hours.calendar order by told.target_business_at desc) as place
+      select hours.calendar, told.*, told.target_business_at > hours.midnight_business as is_today
       from hours
       join ops.late_first_responses as told on coalesce(told.calendar_id, 0) = hours.calendar
         and told.target_business_at < hours.now_business
@@ -316,7 +319,9 @@ cross join lateral (
         from (
           -- Within a calendar the targets run out in the order of its clock, so the newest 20 are among these.
           select few.*, ledger.business_due(few.account_id, few.calendar_id, few.started_at, ops.default_target_seconds()) as due_at
-          from (select late.* from late where late.is_today and late.place <= 20 offset 0) as few
+          from hours
+          cross join lateral (select late.* from late where late.is_today and late.calendar = hours.calendar
+            order by late.target_business_at desc limit 20) as few
           order by due_at desc limit 20
         ) as newest) as breaches
     from late
