@@ -30,8 +30,9 @@ create function chatwoot.merge_fields(target regclass, key jsonb, fields jsonb, 
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   v_version bigint := (extract(epoch from merge_fields.version_at) * 1000000)::bigint;
-  v_key_match text := (select string_agg(format('rows.%1$I = sought.%1$I', names.name), ' and ')
+  v_key_match text := (select string_agg(format('rows.%1$I = given.%1$I', names.name), ' and ')
     from jsonb_object_keys(merge_fields.key) as names (name));
+  v_existing_row text := format('select to_jsonb(rows) from %s as rows where %s for update', merge_fields.target, v_key_match);
   v_not_fields text[] := array['version_at', 'field_versions', 'deleted_at', 'delivery_status', 'delivery_status_at',
     'first_answered_at', 'database_id', 'created_at', 'first_reply_created_at']
     || array(select jsonb_object_keys(merge_fields.key));
@@ -41,21 +42,26 @@ declare
   v_known_versions jsonb;
   v_taken text[];
   v_finer jsonb;
+  v_added bigint;
 begin
   -- Through the table's own types and back, so that equal values are written equally.
-  execute format('select to_jsonb(given) from jsonb_populate_record(null::%s, $1) as given', merge_fields.target)
-    into v_given using merge_fields.key || merge_fields.fields;
-  execute format('insert into %1$s select given.* from jsonb_populate_record(null::%1$s, $1) as given
-    on conflict do nothing', merge_fields.target)
-    using v_given || jsonb_build_object('version_at', merge_fields.version_at, 'field_versions', coalesce(
-      (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
-        where names.name <> all (v_not_fields)), '{}'));
-  if found then
-    return true;
+  execute format('select to_jsonb(given), (%2$s) from jsonb_populate_record(null::%1$s, $1) as given', merge_fields.target,
+    v_existing_row)
+    into v_given, v_existing using merge_fields.key || merge_fields.fields;
+  if v_existing is null then
+    execute format('insert into %1$s select given.* from jsonb_populate_record(null::%1$s, $1) as given
+      on conflict do nothing', merge_fields.target)
+      using v_given || jsonb_build_object('version_at', merge_fields.version_at, 'field_versions', coalesce(
+        (select jsonb_object_agg(names.name, v_version) from jsonb_object_keys(merge_fields.fields) as names (name)
+          where names.name <> all (v_not_fields)), '{}'));
+    get diagnostics v_added = row_count;
+    if v_added > 0 then
+      return true;
+    end if;
+    -- Somebody else was quicker, and has committed.
+    execute format('select (%2$s) from jsonb_populate_record(null::%1$s, $1) as given', merge_fields.target, v_existing_row)
+      into strict v_existing using v_given;
   end if;
-  execute format('select to_jsonb(rows) from %1$s as rows, jsonb_populate_record(null::%1$s, $1) as sought
-    where %2$s for update of rows', merge_fields.target, v_key_match)
-    into strict v_existing using v_given;
   v_known_versions := coalesce(nullif(v_existing -> 'field_versions', 'null'), (
     select jsonb_object_agg(names.name,
       (extract(epoch from (v_existing ->> 'version_at')::timestamptz) * 1000000)::bigint)
@@ -93,7 +99,7 @@ begin
           where names.name <> all (v_not_fields) and not v_versions ? names.name)
         then v_versions end);
   execute format('update %1$s as rows set (%3$s) = (select %4$s from jsonb_populate_record(null::%1$s, $1) as merged)
-    from jsonb_populate_record(null::%1$s, $1) as sought where %2$s', merge_fields.target, v_key_match,
+    from jsonb_populate_record(null::%1$s, $1) as given where %2$s', merge_fields.target, v_key_match,
     (select string_agg(quote_ident(names.name), ', ' order by names.name) from jsonb_object_keys(v_existing) as names (name)),
     (select string_agg('merged.' || quote_ident(names.name), ', ' order by names.name)
       from jsonb_object_keys(v_existing) as names (name)))
