@@ -24,6 +24,7 @@ import { askDoor, deliver, DOOR_FIX, harmless, SLUG } from "./shared/door.ts";
 import { openSecretStore } from "./shared/function-secrets.ts";
 import { readAccountId, withConnection } from "./shared/options.ts";
 import { ask, type Context, type Finished, needSecret, pause, throwIfInterrupted } from "./shared/outside.ts";
+import { addDefaultPolicy, NO_PROMISE, readPolicies } from "./shared/policies.ts";
 import { EXIT, Problem } from "./shared/problem.ts";
 
 interface Options {
@@ -34,6 +35,7 @@ interface Options {
   webhookUrl?: string;
   allowPrivate?: boolean;
   replaceSecrets?: boolean;
+  slaPolicy: boolean;
   dbUrl?: string;
   apiUrl?: string;
   secretKey?: string;
@@ -55,6 +57,7 @@ export function addConnect(program: Command, finish: Finish): Command {
       "--replace-secrets",
       "hosted: set the function's secrets even where others are there that this machine lacks",
     )
+    .option("--no-sla-policy", "leave an account without any SLA policy as it is, and promise nothing")
     .addHelpText(
       "after",
       `
@@ -153,6 +156,13 @@ async function connect(options: Options, context: Context): Promise<Finished> {
     changes.source ? "changed" : "unchanged",
   );
   if (changes.resumed) tell("resumed", "The sync had stopped, and goes on.", "changed");
+  throwIfInterrupted(context);
+  const promise = await withDatabase(
+    connection.dbUrl,
+    context,
+    (database) => keepPromise(database, { accountId, isWanted: options.slaPolicy }),
+  );
+  tell("sla_policy", promise.message, promise.state);
   const note = privateNote(server, webhookUrl);
   if (note !== null) tell("private_address", note, "note");
 
@@ -348,6 +358,30 @@ async function keepInDatabase(
   if (is_stopped) await database.rows("select api.resume_sync($1::bigint, 'rest')", [accountId]);
   await database.rows("commit");
   return { token: !is_known, source: before.base_url !== after.base_url, resumed: is_stopped };
+}
+
+// Only where there never was one: what a team saved or retired is its own.
+async function keepPromise(
+  database: Database,
+  { accountId, isWanted }: { accountId: string; isWanted: boolean },
+): Promise<{ message: string; state: "unchanged" | "changed" | "note" }> {
+  const { inForce, ever } = await readPolicies(database, accountId);
+  if (inForce > 0) {
+    return { message: `The account has ${inForce} SLA ${inForce === 1 ? "policy" : "policies"}.`, state: "unchanged" };
+  }
+  if (ever > 0) return { message: "The account's SLA policies are retired, and stay so.", state: "unchanged" };
+  if (!isWanted) {
+    return {
+      message: `Account ${accountId}: ${NO_PROMISE}. The default: ${addDefaultPolicy(accountId)}`,
+      state: "note",
+    };
+  }
+  await database.rows("select api.add_default_sla_policy($1::bigint)", [accountId]);
+  return {
+    message: `Account ${accountId} had no SLA policy, and now has the default one: first response in 15 minutes of ` +
+      "business hours (docs/sla.md changes it, --no-sla-policy leaves it out).",
+    state: "changed",
+  };
 }
 
 /** What to do where Chatwoot will refuse to call the webhook's address; null where it will not. */

@@ -20,9 +20,11 @@ import {
   withDatabase,
 } from "./shared/connection.ts";
 import { askDoor, DOOR_FIX, leadsHere, SLUG } from "./shared/door.ts";
+import { checkGoldReplies } from "./shared/gold-replies.ts";
 import { parseJson, request } from "./shared/http.ts";
 import { readAccountId, withAccount, withConnection } from "./shared/options.ts";
 import type { Context, Finished } from "./shared/outside.ts";
+import { addDefaultPolicy, NO_PROMISE, readPolicies } from "./shared/policies.ts";
 import { EXIT, messageOf, Problem } from "./shared/problem.ts";
 import { createSteps, type Found, type Steps } from "./shared/steps.ts";
 
@@ -310,6 +312,7 @@ async function checkApi(connection: Connection, steps: Steps, context: Context):
       ? { message: "it answers, without asking for a key" }
       : { state: "fail", message: DOOR_FIX[state].message, next: DOOR_FIX[state].next };
   });
+  await steps.run("gold_replies", "Gold-reply function", () => checkGoldReplies(connection, context));
   if (!existsSync(join(connection.settings.projectRoot, "supabase", "functions", "health"))) return;
   await steps.run("health_function", "Health function", async () => {
     const answer = await request({ who: "The stack", url: `${functionsUrl(connection)}/health`, outside });
@@ -410,6 +413,12 @@ async function checkAccount(
       return { state: "fail", message: account.problem, next: account.hint ?? "It is tried again." };
     }
     return { message: `active, over the ${account.door} door` };
+  });
+  await steps.run(name("sla_policy"), title("SLA policy"), async () => {
+    const { inForce, ever } = await readPolicies(database, accountId);
+    if (inForce > 0) return { message: `${inForce} in force` };
+    if (ever > 0) return { message: "none is in force, since they were retired" };
+    return { state: "warn", message: NO_PROMISE, next: addDefaultPolicy(accountId) };
   });
   if (account === undefined || account.door !== "rest") return;
   const { token, base_url: url } = account;

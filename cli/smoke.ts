@@ -19,6 +19,7 @@ import {
 import { readDatabaseUrl } from "./shared/database-url.ts";
 import { askDoor, deliver, DOOR_FIX, harmless, leadsHere, SLUG } from "./shared/door.ts";
 import { writeEvidence } from "./shared/evidence.ts";
+import { checkGoldReplies } from "./shared/gold-replies.ts";
 import { readHealth } from "./shared/health.ts";
 import { parseJson, request } from "./shared/http.ts";
 import { readAccountId, readWhole, withAccount, withConnection } from "./shared/options.ts";
@@ -94,6 +95,11 @@ async function smoke(options: Options, context: Context): Promise<Finished> {
         ? { message: "without asking for a key" }
         : { state: "fail", message: DOOR_FIX[state].message, next: DOOR_FIX[state].next };
     });
+    await steps.run(
+      "gold_replies",
+      "The gold-reply function answers",
+      () => checkGoldReplies(connection, context),
+    );
     await steps.run("chatwoot", "Chatwoot answers", async () => {
       const told = await askChatwoot(source, { accountId: accountId ?? "" }, context);
       version = told.version;

@@ -1,7 +1,8 @@
 // Everything that goes wrong on the way to Chatwoot and to the database, for every command: one sentence, a next step,
 // an exit code, and nothing written.
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { createServer } from "node:http";
+import { timingSafeEqual } from "node:crypto";
+import { createServer, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, createServer as createSocketServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,6 +11,7 @@ import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { privateNote } from "../../cli/connect.ts";
 import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
+import { receiveProposal, sha256 } from "../../supabase/functions/gold-replies/handler.ts";
 import { useDatabase } from "../support/database.ts";
 import { occ, printed, type Ran } from "./occ.support.ts";
 import { SELF_SIGNED } from "./self-signed.ts";
@@ -27,6 +29,28 @@ let client: Client;
 let admin: Client;
 let closed: number;
 const servers: Server[] = [];
+// The gold-reply function as it is, with a token that nobody knows; or what stands in its place.
+const takesGold = (tokens: string[] | null) => async (method: string): Promise<Response> =>
+  receiveProposal(new Request("http://127.0.0.1/functions/v1/gold-replies", { method }), {
+    tokens: tokens === null ? null : await Promise.all(tokens.map(sha256)),
+    bodyMilliseconds: 1_000,
+    discardMilliseconds: 1_000,
+    record: () => Promise.reject(new Error("Nothing is to be stored.")),
+    log: () => {},
+    timingSafeEqual: (one, other) => timingSafeEqual(new Uint8Array(one), new Uint8Array(other)),
+  });
+const GOLD = takesGold(["CANARYtokenOfTheGoldReplyDoor"]);
+let gold: (method: string) => Promise<Response> | Response = GOLD;
+
+async function answerGold(method: string, response: ServerResponse): Promise<void> {
+  const { status, headers, text } = await Promise.resolve(gold(method)).then(async (answer) => ({
+    status: answer.status,
+    headers: Object.fromEntries(answer.headers),
+    text: await answer.text(),
+  }));
+  response.writeHead(status, headers).end(text);
+}
+
 const at = { api: "", selfSigned: "", silent: 0, html: "" };
 
 async function listen(server: Server): Promise<number> {
@@ -46,9 +70,10 @@ beforeAll(async () => {
   ).finally(() => shop.end());
   client = await database.connect();
   admin = await database.connect("supabase_admin");
-  // A function that is there and trusts nobody, and a Data API that is empty.
+  // Functions that are there and trust nobody, and a Data API that is empty.
   const api = await listen(createServer((request, response) => {
     request.resume();
+    if (request.url === "/functions/v1/gold-replies") return void answerGold(request.method ?? "", response);
     const isFunction = request.url?.startsWith("/functions/v1/chatwoot-webhook") === true;
     response.writeHead(isFunction ? request.method === "GET" ? 405 : 401 : 200, { "content-type": "application/json" });
     response.end(JSON.stringify(isFunction ? { code: request.method === "GET" ? "OC405" : "OC401" } : []));
@@ -69,6 +94,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
+  gold = GOLD;
   chatwoot.turnFaults({ rate: 0, location: "/app/login" });
   chatwoot.requests.length = 0;
   await client.query("delete from sync.sources where true");
@@ -106,6 +132,15 @@ async function expectNothingWritten(): Promise<void> {
   expect(rows).toEqual([{ sources: "0", secrets: "0" }]);
   expect(chatwoot.requests.filter(({ method }) => method !== "GET" && method !== "HEAD")).toEqual([]);
   expect(await readdir(folder)).toEqual([]);
+}
+
+// No clock runs here; one that has just run is not waited for.
+async function runCron(): Promise<void> {
+  await admin.query(
+    `insert into cron.job_run_details (jobid, runid, status, start_time, end_time)
+    select jobid, (select coalesce(max(runid), 0) + 1 from cron.job_run_details), 'succeeded', now(), now()
+    from cron.job limit 1`,
+  );
 }
 
 interface ChatwootFault {
@@ -243,12 +278,7 @@ describe("Chatwoot", () => {
     await client.query("select ops.set_setting(1, 'sync_private_hosts', 'true')");
     await client.query("select api.set_rest_source(1, $1)", [fault.url?.() ?? chatwoot.url]);
     await client.query("select api.set_sync_token(1, $1)", [fault.token ?? chatwoot.token]);
-    // No clock runs here; one that has just run is not waited for.
-    await admin.query(
-      `insert into cron.job_run_details (jobid, runid, status, start_time, end_time)
-      select jobid, (select coalesce(max(runid), 0) + 1 from cron.job_run_details), 'succeeded', now(), now()
-      from cron.job limit 1`,
-    );
+    await runCron();
     fault.break?.();
   }
 
@@ -477,6 +507,55 @@ describe("the project's API", () => {
       }),
     ]);
     await rm(evidence, { recursive: true, force: true });
+  });
+});
+
+describe("the gold-reply function", () => {
+  const platform = (status: number, code: string) => () => Response.json({ code, message: "…" }, { status });
+  const FAULTS = [
+    { name: "not deployed", gold: platform(404, "NOT_FOUND"), says: /not deployed\n.*functions deploy gold-replies/ },
+    {
+      name: "behind a Supabase key",
+      gold: platform(401, "UNAUTHORIZED_NO_AUTH_HEADER"),
+      says: /verify_jwt is on\)\n.*supabase\/config\.toml: npx supabase functions deploy gold-replies/,
+    },
+    {
+      name: "without a token",
+      gold: takesGold(null),
+      says: /GOLD_REPLIES_TOKEN is not set.*\n.*GOLD_REPLIES_TOKEN=<a token of your own> .*\.env\.example/,
+    },
+    {
+      name: "not able to start",
+      gold: platform(503, "BOOT_ERROR"),
+      says: /does not start: most likely GOLD_REPLIES_TOKEN is malformed\n.*GOLD_REPLIES_TOKEN=<a token of your own>/,
+    },
+    { name: "another program", gold: () => Response.json({}), says: /\(200\).* not this project's\b.*\n.*OCC_API_URL/ },
+  ];
+  const table = FAULTS.flatMap((fault) => ["doctor", "smoke"].map((command) => ({ ...fault, command })));
+
+  async function looked(command: string) {
+    await runCron();
+    const evidence = join(folder, "evidence");
+    const { json } = await occ(
+      [command, "--account", "1", "--json", ...(command === "smoke" ? ["--evidence", evidence] : [])],
+      { env: environment(), timeoutMilliseconds: 250 },
+    );
+    await rm(evidence, { recursive: true, force: true });
+    const { lines, steps } = json() as Record<string, { name: string; state: string; message: string; next: string }[]>;
+    return (lines ?? steps).filter(({ state }) => state === "fail");
+  }
+
+  test.each(table)("$name is one more red line in $command", async (fault) => {
+    await client.query("select api.set_rest_source(1, 'https://chat.example.com')");
+    const before = (await looked(fault.command)).map(({ name }) => name);
+    gold = fault.gold;
+
+    const after = await looked(fault.command);
+
+    const more = after.filter(({ name }) => !before.includes(name));
+    expect(more.map(({ name, message, next }) => [name, `${message}\n→ ${next}`])).toEqual([
+      ["gold_replies", expect.stringMatching(fault.says)],
+    ]);
   });
 });
 

@@ -123,6 +123,49 @@ test("a sync that had stopped goes on once connected again, and one that a perso
   await rm(join(folder, "paused"), { recursive: true });
 });
 
+test("an account that never had an SLA policy gets the default one, and what a team did itself stays", async () => {
+  const promise = async (...flags: string[]) => {
+    const { json } = await here(["connect", "--json", ...flags]);
+    const told = json() as { changed: number; steps: { step: string; state: string; message: string }[] };
+    return { changed: told.changed, ...told.steps.find(({ step }) => step === "sla_policy") };
+  };
+  const inForce = async () => {
+    const { rows } = await client.query("select name from sla.policies where account_id = 1 and valid_until is null");
+    return rows.map(({ name }) => name);
+  };
+  const doctor = async () => {
+    const { json } = await here(["doctor", "--json"]);
+    return (json().lines as Line[]).find(({ name }) => name === "account_1_sla_policy");
+  };
+  expect(await promise()).toMatchObject({ changed: 0, state: "unchanged", message: "The account has 1 SLA policy." });
+  await client.query("delete from sla.policies where account_id = 1");
+
+  const left = await promise("--no-sla-policy");
+
+  expect(left).toMatchObject({ changed: 0, state: "note", message: expect.stringContaining("nothing is promised") });
+  expect(await inForce()).toEqual([]);
+  const warned = await doctor();
+  expect(warned).toMatchObject({ state: "warn", message: expect.stringContaining("nothing is promised") });
+
+  const added = await promise();
+
+  expect(added).toMatchObject({ changed: 1, state: "changed", message: expect.stringContaining("the default one") });
+  expect(await inForce()).toEqual(["Default"]);
+  expect(await doctor()).toMatchObject({ state: "ok", message: "1 in force" });
+  expect(await promise()).toMatchObject({ changed: 0, state: "unchanged" });
+
+  await asPostgres("select api.retire_sla_policy(1, 1)");
+
+  expect(await promise()).toMatchObject({
+    changed: 0,
+    message: "The account's SLA policies are retired, and stay so.",
+  });
+  expect(await inForce()).toEqual([]);
+  expect(await doctor()).toMatchObject({ state: "ok", message: expect.stringContaining("retired") });
+  await asPostgres(warned?.next ?? "");
+  expect(await inForce()).toEqual(["Default"]);
+});
+
 test("reads the history with sync backfill, and proves it with verify-sync", async () => {
   const backfill = await here(["sync", "backfill"]);
   expect(backfill.out, backfill.all).toContain("✔ The whole history is here.");

@@ -12,7 +12,9 @@ import { occ } from "../cli/occ.support.ts";
 
 const [OLD, NEW] = ["theOldSecretOfTheWebhook0", "theNewSecretOfTheWebhook0"];
 const SECRETS = JSON.stringify({ "1": [NEW, OLD] });
-const { stack, settings } = useStack({ secrets: { CHATWOOT_WEBHOOK_SECRETS: SECRETS } });
+const { stack, settings } = useStack({
+  secrets: { CHATWOOT_WEBHOOK_SECRETS: SECRETS, GOLD_REPLIES_TOKEN: "theTokenOfTheGoldReplyDoor" },
+});
 let chatwoot: Chatwoot;
 let folder: string;
 let client: Client;
