@@ -16,50 +16,69 @@ const isPost = ({ method }: { method: string }) => method === "POST";
 const alerts = () => outbox.rows("select kind, resolved_at is null as is_open from api.alerts order by alert_id");
 
 describe("a dispatcher that is killed", () => {
-  test("between the sending and its record, at 50 random points: each reply is there exactly once", {
+  test("between the arrival of a reply and its record, 50 times at random points: each is there exactly once", {
     timeout: 240_000,
   }, async () => {
     const seed = Number(process.env.OCC_TEST_SEED ?? Date.now() % 2 ** 31);
-    console.log(`killed dispatchers: seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`);
     const random = createRandom(seed);
     await outbox.begin(5);
     const expected: string[][] = [[], [], [], [], []];
-    for (let number = 0; number < 50; number++) {
-      // Every fourth says the same.
-      const text = number % 4 === 0 ? "Thank you." : `Reply ${number}`;
-      await outbox.enqueue(1 + number % 5, "reply", { content: text });
-      expected[number % 5].push(text);
-    }
+    let number = 0;
     let at = START;
-    let kills = 0;
-    while (kills < 50 && at < later(86_400)) {
+    let [kills, before, late] = [0, 0, 0];
+    for (let round = 0; round < 200 && kills < 50; round++) {
+      while (number < 5 * round / 3 + 5) {
+        // Every fourth says the same.
+        const text = number % 4 === 0 ? "Thank you." : `Reply ${number}`;
+        await outbox.enqueue(1 + number % 5, "reply", { content: text }, at);
+        expected[number % 5].push(text);
+        number++;
+      }
       const victim = await outbox.dispatcher();
-      const point = random.pick(["before", "accepted", "recording"] as const);
-      const patience = random.integer(0, 30);
+      const point = random.integer(1, 8) === 1 ? "before" : random.pick(["accepted", "recording"] as const);
+      const patience = random.integer(0, 6);
+      let spared = random.integer(0, 2);
+      let struck: string | null = null;
       let killed: Promise<void> | null = null;
-      const strike = () => killed ??= victim.kill();
+      const strike = (path: string) => {
+        struck = path.match(/conversations\/(\d+)/)![1];
+        return killed = victim.kill();
+      };
       outbox.before(async (passing) => {
-        if (isPost(passing) && point === "before") await strike();
+        if (isPost(passing) && killed === null && point === "before" && spared-- <= 0) await strike(passing.path);
       });
       outbox.after(async (passing) => {
-        if (!isPost(passing)) return;
-        if (point === "accepted") await strike();
-        if (point === "recording") void sleep(patience).then(strike);
+        if (!isPost(passing) || killed !== null || point === "before" || spared-- > 0) return;
+        if (point === "accepted") await strike(passing.path);
+        else killed = sleep(patience).then(() => strike(passing.path));
       });
       await victim.dispatch(at);
-      if (killed !== null) kills++;
       await killed;
       await victim.end();
+      // Chatwoot has it, and nobody here knows: only that is what this is about.
+      const unrecorded = struck === null ? [] : await outbox.rows(
+        "select from api.actions where display_id = $1 and state = 'sending'",
+        [struck],
+      );
+      if (point === "before" && struck !== null) before++;
+      else if (unrecorded.length === 1) kills++;
+      else if (struck !== null) late++;
       // The lease of a dead one ends after a minute.
       at = later(61, at);
     }
+    console.log(
+      `killed dispatchers: ${kills} after the arrival and before the record, ${before} before the arrival, ` +
+        `${late} after the record; seed ${seed} (OCC_TEST_SEED=${seed} repeats it)`,
+    );
     outbox.before(null);
     outbox.after(null);
-    for (let round = 0; round < 30; round++) await outbox.dispatch(at = later(61, at));
+    for (let round = 0; round < 60; round++) {
+      await outbox.dispatch(at = later(61, at));
+      if ((await outbox.actions()).every(({ state }) => state === "sent")) break;
+    }
 
-    const left = (await outbox.actions()).filter(({ state }) => state !== "sent");
-    expect(left).toEqual([]);
-    expect(kills).toBeGreaterThan(20);
+    expect(kills).toBeGreaterThanOrEqual(50);
+    expect((await outbox.actions()).filter(({ state }) => state !== "sent")).toEqual([]);
     expect([1, 2, 3, 4, 5].map(texts)).toEqual(expected);
     expect((await outbox.rows("select first_broken_entry from audit.verify(1)"))[0].first_broken_entry).toBe(null);
   });

@@ -1,6 +1,7 @@
 // A Chatwoot that answers over HTTP, a project whose outbox sends to it, and somebody between who can hold or spoil it.
 import { createServer, request as send, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll } from "vitest";
 import { type Chatwoot, startChatwoot } from "../../local/chatwoot/server.ts";
@@ -214,7 +215,11 @@ export function useOutbox(): Outbox {
           // It may be killed meanwhile.
           await client.query("call actions.dispatch($1, '20 seconds')", [at]).catch(() => {});
         },
-        kill: async () => void await rows("select pg_terminate_backend($1, 5000)", [pid]),
+        async kill() {
+          await rows("select pg_terminate_backend($1)", [pid]);
+          // Postgres itself would look only each tenth of a second whether it is gone.
+          while ((await rows("select from pg_stat_activity where pid = $1", [pid])).length > 0) await sleep(2);
+        },
         end: () => client.end().catch(() => {}),
       };
     },
