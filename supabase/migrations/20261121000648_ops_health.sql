@@ -174,24 +174,30 @@ declare
   v_count bigint;
   v_change record;
 begin
-  insert into ops.health_history (account_id, name, subject, checked_at, state, value)
-  select told.account_id, told.name, told.subject, told.checked_at, told.state, told.value
-  from unnest(record_checks.given) as told
-  on conflict on constraint health_history_pkey do nothing;
-  get diagnostics v_count = row_count;
-  insert into ops.health_hours as existing (account_id, name, subject, hour, n_ok, n_warn, n_fail, n_unknown, n_values,
-    total, minimum, maximum)
-  select told.account_id, told.name, told.subject, date_trunc('hour', told.checked_at, 'UTC'),
-    count(*) filter (where told.state = 'ok'), count(*) filter (where told.state = 'warn'),
-    count(*) filter (where told.state = 'fail'), count(*) filter (where told.state = 'unknown'), count(told.value),
-    coalesce(sum(told.value), 0), min(told.value), max(told.value)
-  from unnest(record_checks.given) as told
-  group by 1, 2, 3, 4 order by 1, 2, 3, 4
-  on conflict on constraint health_hours_pkey do update set n_ok = existing.n_ok + excluded.n_ok,
-    n_warn = existing.n_warn + excluded.n_warn, n_fail = existing.n_fail + excluded.n_fail,
-    n_unknown = existing.n_unknown + excluded.n_unknown, n_values = existing.n_values + excluded.n_values,
-    total = existing.total + excluded.total, minimum = least(existing.minimum, excluded.minimum),
-    maximum = greatest(existing.maximum, excluded.maximum);
+  with kept as (
+    insert into ops.health_history (account_id, name, subject, checked_at, state, value)
+    select told.account_id, told.name, told.subject, told.checked_at, told.state, told.value
+    from unnest(record_checks.given) as told
+    on conflict on constraint health_history_pkey do nothing
+    returning health_history.account_id, health_history.name, health_history.subject, health_history.checked_at,
+      health_history.state, health_history.value
+  ), counted as (
+    -- Of what was told before, its hour knows already.
+    insert into ops.health_hours as existing (account_id, name, subject, hour, n_ok, n_warn, n_fail, n_unknown, n_values,
+      total, minimum, maximum)
+    select kept.account_id, kept.name, kept.subject, date_trunc('hour', kept.checked_at, 'UTC'),
+      count(*) filter (where kept.state = 'ok'), count(*) filter (where kept.state = 'warn'),
+      count(*) filter (where kept.state = 'fail'), count(*) filter (where kept.state = 'unknown'), count(kept.value),
+      coalesce(sum(kept.value), 0), min(kept.value), max(kept.value)
+    from kept
+    group by 1, 2, 3, 4 order by 1, 2, 3, 4
+    on conflict on constraint health_hours_pkey do update set n_ok = existing.n_ok + excluded.n_ok,
+      n_warn = existing.n_warn + excluded.n_warn, n_fail = existing.n_fail + excluded.n_fail,
+      n_unknown = existing.n_unknown + excluded.n_unknown, n_values = existing.n_values + excluded.n_values,
+      total = existing.total + excluded.total, minimum = least(existing.minimum, excluded.minimum),
+      maximum = greatest(existing.maximum, excluded.maximum)
+  )
+  select count(*) into v_count from kept;
   insert into ops.health_checks as existing (account_id, name, subject, state, value, unit, message, hint, since, checked_at)
   select distinct on (told.account_id, told.name, told.subject) told.account_id, told.name, told.subject, told.state,
     told.value, told.unit, left(told.message, 1000), left(told.hint, 1000), told.checked_at, told.checked_at

@@ -91,6 +91,8 @@ begin
     where deliveries.account_id = note_arrivals.account_id and deliveries.purged_at is null
       and deliveries.received_at >= minutes.minute and deliveries.received_at < minutes.minute + interval '1 minute'
       and deliveries.received_at <= note_arrivals.as_of
+      -- Those that occ sends to try the way say nothing of Chatwoot's.
+      and deliveries.delivery_id not like 'occ-%'
     order by deliveries.received_at limit 1
   ) as first_one
   on conflict on constraint arrivals_pkey do nothing;

@@ -445,12 +445,13 @@ declare
     where intervals.account_id = 0 and intervals.service = 'checks');
 begin
   for v_row in
-    select told.jobname, told.last_success_at, told.failures,
+    select told.jobname, told.last_success_at, told.failures, told.is_ours, told.is_active, told.remedy,
       -- A job may take longer than its interval, as in a back-fill; then it is at work and none is missed.
-      greatest(told.failures, case when told.is_at_work then 0 else floor(extract(epoch from sample_project.as_of
+      -- Of a job that others made it is not known what they expect of it; one of ours that cannot run at all is bad at once.
+      greatest(told.failures, case when not told.is_active then 3 end, case when told.is_at_work or not told.is_ours then 0 else floor(extract(epoch from sample_project.as_of
         - greatest(told.last_success_at, v_gap_until)) / told.seconds - 1)::integer end, 0) as missed
     from (
-      select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds,
+      select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds, jobs.is_ours, jobs.is_active, jobs.remedy,
         -- One that has never run to its end has had the time since it was first seen.
         coalesce(goods.last_success_at, (select history.checked_at from ops.health_history as history
           where history.account_id = 0 and history.name = 'cron_alive' and history.subject = jobs.jobname
@@ -458,7 +459,17 @@ begin
         lasts.failures, exists (
           select from ops.job_runs as busy where busy.job = jobs.jobname and busy.state = 'running'
             and busy.started_at > sample_project.as_of - interval '15 minutes') as is_at_work
-      from cron.job as jobs
+      from (
+        select coalesce(ours.job, there.jobname) as jobname, coalesce(there.schedule, ours.schedule) as schedule,
+          ours.job is not null as is_ours, coalesce(there.active, false) as is_active,
+          format('select cron.alter_job(cron.schedule(%L, %L, %L), active => true);', ours.job, ours.schedule, ours.command)
+            as remedy
+        from ops.jobs() as ours
+        full join (select distinct on (named.jobname) named.jobname, named.schedule, named.active from cron.job as named
+          where named.jobname is not null order by named.jobname, named.active desc) as there on there.jobname = ours.job
+        -- One of others that is switched off is as they wish.
+        where ours.job is not null or there.active
+      ) as jobs
       cross join lateral (
         -- In a row: those after the last that went well.
         select count(*) filter (where runs.state = 'failed' and runs.run_id > coalesce(runs.last_good, 0)
@@ -474,18 +485,19 @@ begin
         select goods.started_at as last_success_at from ops.job_runs as goods
         where goods.job = jobs.jobname and goods.state = 'succeeded' order by goods.run_id desc limit 1
       ) as goods on true
-      where jobs.active and jobs.jobname is not null
     ) as told
   loop
-    return next (0, 'cron_alive', v_row.jobname, case when v_row.missed >= 3 then 'fail' when v_row.failures > 0 then 'warn' else 'ok' end,
+    return next (0, 'cron_alive', v_row.jobname, case when v_row.missed >= 3 and v_row.is_ours then 'fail' when v_row.failures > 0 then 'warn' else 'ok' end,
       v_row.missed, 'runs missed or failed',
       -- Without the error's own words, which may quote another account's data: every account sees this.
-      case when v_row.failures = 1 then format('The last run of the job %s failed.', v_row.jobname)
+      case when not v_row.is_active then format('The job %s is missing or switched off.', v_row.jobname)
+        when v_row.failures = 1 then format('The last run of the job %s failed.', v_row.jobname)
         when v_row.failures > 0 then format('The job %s has failed %s times in a row.', v_row.jobname, v_row.failures)
         when v_row.missed >= 3 then format('The job %s has not run to its end for %s.', v_row.jobname,
           ops.ago(v_row.last_success_at, sample_project.as_of))
         else format('The job %s runs.', v_row.jobname) end,
-      case when v_row.missed > 0 then format('Why: select message, * from ops.job_runs where job = %L order by run_id desc limit 5, with the secret key or as the owner; then run by hand what it calls.', v_row.jobname) end,
+      case when not v_row.is_active then 'Schedule it again: ' || v_row.remedy
+        when v_row.missed > 0 then format('Why: select message, * from ops.job_runs where job = %L order by run_id desc limit 5, with the secret key or as the owner; then run by hand what it calls.', v_row.jobname) end,
       sample_project.as_of)::ops.health_sample;
   end loop;
   return next (0, 'cron_alive', '', 'ok', 0, 'runs missed or failed', 'Checks run.', null, sample_project.as_of)::ops.health_sample;
@@ -529,7 +541,7 @@ begin
 end
 $$;
 comment on function ops.sample_project is
-  'The checks of the whole project: cron_alive (one row a job, and one for the checks themselves), sla_sweep, database_size, slow_queries.';
+  'The checks of the whole project: cron_alive (one row a job, also for one of ours that is missing, and one for the checks themselves), sla_sweep, database_size, slow_queries.';
 
 create function ops.slowest_statement() returns text
 language plpgsql stable security invoker set search_path = '' as $$
@@ -626,7 +638,19 @@ begin
     where sources.door = 'rest' order by checks.checked_at nulls first, sources.account_id);
   foreach v_account in array v_accounts loop
     exit when pg_catalog.clock_timestamp() >= v_end;
-    v_samples := array(select row(told.*)::ops.health_sample from ops.sample_chatwoot(v_account, v_at, v_end) as told);
+    begin
+      v_samples := array(select row(told.*)::ops.health_sample from ops.sample_chatwoot(v_account, v_at, v_end) as told)
+        || row(v_account, 'checks', 'chatwoot', 'ok', 0, 'failures', 'Chatwoot is asked.', null, v_at)::ops.health_sample;
+    exception when others then
+      -- Such as a token that Vault cannot decrypt.
+      get stacked diagnostics v_state = returned_sqlstate;
+      v_samples := array[row(v_account, 'checks', 'chatwoot', 'fail', 1, 'failures',
+          pg_catalog.format('Chatwoot could not be asked (%s).', v_state),
+          'Run it by hand to see the error: select * from ops.sample_chatwoot(…, now(), now()). If it is the token, set it again: select api.set_sync_token(…).',
+          v_at)::ops.health_sample,
+        row(v_account, 'service', 'chatwoot', 'unknown', null, 'failing requests of 3',
+          pg_catalog.format('Chatwoot could not be asked (%s).', v_state), null, v_at)::ops.health_sample];
+    end;
     commit;
     perform ops.record_checks(v_samples);
     commit;

@@ -141,6 +141,22 @@ end
 $$;
 comment on function ops.tell_alert is 'Tells the account''s endpoints of an alert: fired, still (after quiet hours or a snooze) or cleared.';
 
+create function ops.log_alert(
+  rule ops.alert_rules, alert ops.alerts, action text, since timestamptz, value double precision, why text,
+  as_of timestamptz
+) returns void
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  perform audit.log(alert.account_id, log_alert.action, 'alert:' || alert.alert_id,
+    jsonb_strip_nulls(jsonb_build_object('kind', alert.kind, 'subject', alert.subject, 'value', log_alert.value,
+      'threshold', case when log_alert.value is not null then
+        case log_alert.action when 'alert.raised' then rule.threshold else rule.clear_threshold end end,
+      'severity', alert.severity, 'since', log_alert.since, 'why', log_alert.why)),
+    'done', actor => 'rule:alerts', as_of => log_alert.as_of);
+end
+$$;
+comment on function ops.log_alert is 'Adds to the decision log that an alert was raised or is over, since when it was so, what was read and what that was compared with; why says what else ended it.';
+
 create function ops.evaluate_alerts(account_id bigint, as_of timestamptz default now()) returns integer
 language plpgsql volatile security invoker set search_path = '' set jit = off as $$
 declare
@@ -211,6 +227,7 @@ begin
             where existing.account_id = evaluate_alerts.account_id and existing.kind = v_rule.kind
               and existing.subject = v_subject and existing.resolved_at is null
             returning existing.* into v_alert;
+            perform ops.log_alert(v_rule, v_alert, 'alert.raised', v_state.phase_since, v_sample.value, null, v_sample.at);
             v_state.phase := 'firing';
             v_state.phase_since := v_sample.at;
             v_state.alert_id := v_alert.alert_id;
@@ -226,6 +243,7 @@ begin
             update ops.alerts as existing set resolved_at = coalesce(existing.resolved_at, v_sample.at)
             where existing.account_id = evaluate_alerts.account_id and existing.alert_id = v_state.alert_id
             returning existing.* into v_alert;
+            perform ops.log_alert(v_rule, v_alert, 'alert.cleared', v_alert.raised_at, v_sample.value, null, v_sample.at);
             -- Whoever was not told that it began need not be told that it is over.
             if v_state.is_told then
               perform ops.tell_alert(v_rule, v_alert, 'cleared', v_sample.at);
@@ -256,7 +274,11 @@ begin
       if not v_rule.is_enabled then
         -- What passed while nobody wished to know is not told of later.
         if v_state.alert_id is not null then
-          perform ops.resolve_alert(evaluate_alerts.account_id, v_rule.kind, v_subject, evaluate_alerts.as_of);
+          update ops.alerts as existing set resolved_at = coalesce(existing.resolved_at, evaluate_alerts.as_of)
+          where existing.account_id = evaluate_alerts.account_id and existing.alert_id = v_state.alert_id
+          returning existing.* into v_alert;
+          perform ops.log_alert(v_rule, v_alert, 'alert.cleared', v_alert.raised_at, null, 'The rule is switched off.',
+            evaluate_alerts.as_of);
           v_changes := v_changes + 1;
         end if;
         v_state.phase := 'fine';
@@ -281,7 +303,7 @@ begin
 end
 $$;
 comment on function ops.evaluate_alerts is
-  'Walks through what the checks of the account and the project found since the last walk, raises and ends alerts and tells of them. From SQL facts alone, with the clock as argument. Returns how many were raised or ended.';
+  'Walks through what the checks of the account and the project found since the last walk, raises and ends alerts, logs it and tells of them. From SQL facts alone, with the clock as argument. Returns how many were raised or ended.';
 
 create function ops.end_orphans(account_id bigint, as_of timestamptz) returns integer
 language plpgsql volatile security invoker set search_path = '' as $$
@@ -303,6 +325,8 @@ begin
     where existing.account_id = v_state.account_id and existing.alert_id = v_state.alert_id
     returning existing.* into v_alert;
     select * into v_rule from ops.rules_of(v_state.account_id) as rules where rules.kind = v_state.kind;
+    perform ops.log_alert(v_rule, v_alert, 'alert.cleared', v_alert.raised_at, null,
+      'What it is about was not checked any more.', end_orphans.as_of);
     if v_state.is_told and v_rule.kind is not null then
       perform ops.tell_alert(v_rule, v_alert, 'cleared', end_orphans.as_of);
     end if;
@@ -316,7 +340,7 @@ begin
   return v_count;
 end
 $$;
-comment on function ops.end_orphans is 'Ends alerts about what was not checked for an hour while other things were, such as a job or an inbox that was removed; returns how many.';
+comment on function ops.end_orphans is 'Ends alerts about what was not checked for an hour while other things were, such as an inbox that was removed; returns how many.';
 
 -- What people do. Definer, since nobody but these functions writes here.
 
@@ -514,7 +538,7 @@ begin
       'purge_health', 'hour_of_week', 'holidays', 'note_arrivals', 'learn_normal', 'low_of', 'high_of', 'normal_curve',
       'missed_arrivals', 'sample_arrivals', 'ago', 'probe_chatwoot', 'sample_chatwoot', 'outbox_backlog', 'verify_audit',
       'sample_queue', 'sample_database', 'job_seconds', 'sample_project', 'slowest_statement', 'watched_accounts', 'note_gap',
-      'check_health', 'rules_of', 'tell_alert', 'evaluate_alerts', 'end_orphans', 'require_alert', 'acknowledge_alert',
+      'check_health', 'rules_of', 'tell_alert', 'log_alert', 'evaluate_alerts', 'end_orphans', 'require_alert', 'acknowledge_alert',
       'snooze_alert', 'set_alert_rule')
   loop
     execute format('revoke all on routine %s from public, anon, authenticated, service_role', v_function);

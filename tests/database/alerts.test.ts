@@ -20,6 +20,10 @@ import { add } from "./notifications.support.ts";
 const database = useDatabase();
 const START = "2026-11-16T10:00:00Z";
 
+const logged = (sql: Sql) =>
+  sql.rows(
+    "select action, evidence ->> 'why' as why from audit.decision_log where actor = 'rule:alerts' order by entry",
+  );
 /** As many times the same. */
 const of = (value: number, times: number) => Array<number>(times).fill(value);
 
@@ -203,6 +207,26 @@ describe("each of the eleven is raised once and ends once:", () => {
           expect.objectContaining({ kind: `alert.${kind}`, severity: "info", news: "cleared" }),
         ]);
         expect(await sql.value("select count(*)::int from ops.notification_deliveries")).toBe(2);
+        const threshold = (column: string) =>
+          sql.value(`select ${column} from ops.alert_rules where account_id = 0 and kind = $1`, [kind]);
+        const entry = (action: string, decided_at: Date, evidence: unknown) => ({
+          ...{ action, decided_at, actor: "rule:alerts", outcome: "done", is_of_alert: true },
+          evidence: { kind, subject: subject || name, severity, ...evidence as object },
+        });
+        await sql.resultsEqual(
+          `select action, decided_at, actor, outcome, log.subject = 'alert:' || alerts.alert_id as is_of_alert,
+            evidence || jsonb_build_object('since', (evidence ->> 'since')::timestamptz = any (array[$1, alerts.raised_at])) as evidence
+          from audit.decision_log as log cross join ops.alerts where action in ('alert.raised', 'alert.cleared') order by entry`,
+          [
+            entry("alert.raised", firing[0].raised_at, {
+              ...{ value: bad, threshold: await threshold("threshold"), since: true },
+            }),
+            entry("alert.cleared", new Date(Date.parse(now) - 60_000), {
+              ...{ value: 0, threshold: await threshold("clear_threshold"), since: true },
+            }),
+          ],
+          [since],
+        );
         const [alert] = await sql.rows("select message, hint from ops.alerts");
         expect(alert).toEqual({ message: expect.stringMatching(/It reads/), hint: "Do this." });
       }),
@@ -267,6 +291,10 @@ describe("what happens in between", () => {
 
       expect((await raised(sql))[0].resolved_at).toEqual(new Date(now));
       expect((await told(sql)).map(({ news }) => news)).toEqual(["fired", "cleared"]);
+      expect(await logged(sql)).toEqual([
+        { action: "alert.raised", why: null },
+        { action: "alert.cleared", why: "What it is about was not checked any more." },
+      ]);
     }));
 });
 
@@ -389,6 +417,10 @@ describe("people", () => {
       await read(sql, { name: "service", subject: "chatwoot", values: [2, 2], from: later(START, 5) });
       expect((await raised(sql))[0].resolved_at).not.toBeNull();
       expect((await told(sql)).map(({ news }) => news)).toEqual(["fired"]);
+      expect(await logged(sql)).toEqual([
+        { action: "alert.raised", why: null },
+        { action: "alert.cleared", why: "The rule is switched off." },
+      ]);
 
       expect(
         await sql.as("authenticated", admin, () => sql.value("select api.set_alert_rule(1, 'service.down', null)")),
