@@ -1,4 +1,5 @@
 // The checks that ask Chatwoot, against one that answers over HTTP and does what Chatwoots have been seen to do.
+import pg from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Interference, minutes, useRestDoor } from "./sync-rest.support.ts";
 
@@ -154,4 +155,61 @@ test("without a token the rest is looked at all the same; the token is in no che
     const text = JSON.stringify(await door.rows(`select to_jsonb(kept) as row from ops.${table} as kept`));
     expect(text).not.toContain(String(token));
   }
+});
+
+test("a token that Vault cannot decrypt stops nobody's checks or alerts but the asking of that account's Chatwoot", async () => {
+  await look();
+  await door.rows("delete from ops.alerts where true");
+  await door.rows("delete from ops.alert_states where true");
+  const setToken = () => door.rows("select api.set_sync_token(2, $1)", [door.chatwoot().token]);
+  await door.rows("select ops.set_setting(2, 'sync_private_hosts', 'true')");
+  await setToken();
+  await door.rows(
+    "insert into sync.sources (account_id, door, base_url) select 2, door, base_url from sync.sources where account_id = 1",
+  );
+  const url = new URL(door.url());
+  url.username = "supabase_admin";
+  const admin = new pg.Client({ connectionString: url.href });
+  await admin.connect();
+  await admin.query("update vault.secrets set secret = 'not base64' where name = 'chatwoot_api_token_2'");
+  await admin.end();
+  await expect(door.rows("select sync.token(2)")).rejects.toThrow();
+
+  const down: Interference = (request, response) => {
+    if (request.url === "/api/v1/profile") return false;
+    response.writeHead(503).end();
+    return true;
+  };
+  for (let minute = 0; minute < 4; minute++) await look(down);
+
+  const told = await door.rows(
+    `select account_id, name, subject, state, message, hint from ops.health_checks
+    where checked_at = $1 and name in ('checks', 'service') and account_id in (1, 2)
+      and (name = 'service' or subject = 'chatwoot') order by account_id, name`,
+    [now],
+  );
+  expect(told).toMatchObject([
+    { account_id: "1", name: "checks", subject: "chatwoot", state: "ok" },
+    { account_id: "1", name: "service", subject: "chatwoot", state: "fail" },
+    {
+      ...{ account_id: "2", name: "checks", subject: "chatwoot", state: "fail" },
+      ...{ message: "Chatwoot could not be asked (22023).", hint: expect.stringMatching(/set_sync_token/) },
+    },
+    { account_id: "2", name: "service", subject: "chatwoot", state: "unknown" },
+  ]);
+  expect(JSON.stringify(told)).not.toContain("not base64");
+  expect(
+    await door.rows("select account_id, kind from ops.alerts where kind = 'service.down' and resolved_at is null"),
+  ).toEqual([{ account_id: "1", kind: "service.down" }]);
+  expect((await door.rows("select ops.public_status($1) as status", [now]))[0].status).toMatchObject({
+    services: { checks: "fail" },
+  });
+
+  await setToken();
+  await look();
+  expect(
+    await door.rows(
+      "select state from ops.health_checks where account_id = 2 and name = 'checks' and subject = 'chatwoot'",
+    ),
+  ).toEqual([{ state: "ok" }]);
 });
