@@ -158,6 +158,55 @@ export async function addReadings(sql: Sql, since: string, until: string): Promi
   );
 }
 
+interface Kind {
+  name: string;
+  subject?: string;
+  account?: number;
+  bad: number;
+  /** Neither bad nor over. */
+  between?: number;
+}
+/** What each kind reads when it is bad. */
+export const KINDS: Record<string, Kind> = {
+  "service.down": { name: "service", subject: "chatwoot", bad: 2 },
+  "queue.high": { name: "queue_pressure", bad: 2.5, between: 1.6 },
+  "sla.breaches": { name: "breaches", bad: 6, between: 3 },
+  "channel.outage": { name: "channel_arrival", subject: "inbox:3", bad: 20, between: 8 },
+  "response.slow": { name: "first_response", bad: 2400, between: 1500 },
+  "webhook.silent": { name: "webhook_arrival", bad: 20, between: 8 },
+  "sync.stopped": { name: "sync_lag", subject: "rest", bad: 4000, between: 1000 },
+  "cron.stopped": { name: "cron_alive", subject: "sla-sweep", account: 0, bad: 4, between: 2 },
+  "deliveries.dead": { name: "dead_deliveries", subject: "webhook", bad: 1 },
+  "audit.broken": { name: "audit_chain", bad: 1 },
+  "disk.full": { name: "database_size", account: 0, bad: 7000, between: 6200 },
+};
+
+/**
+ * Trouble of a day that is over before anybody need know: of each kind that waits at all, two stretches in which every
+ * minute is bad, each one reading shorter than the kind waits for, with a good or a middling reading at both ends. What
+ * was read in those minutes otherwise is not kept, so this goes first.
+ */
+export async function addCrossings(sql: Sql, day: string): Promise<void> {
+  const kinds = Object.entries(KINDS).map(([kind, { name, subject = "", account = 1, bad, between = 0 }]) =>
+    `('${kind}', '${name}', '${subject}', ${account}, ${bad}::double precision, ${between}::double precision)`
+  );
+  await sql.rows(
+    `select ops.record_checks(array(
+      select row(kinds.account, kinds.name, kinds.subject, case when is_bad then 'fail' else 'ok' end,
+        case when is_bad then kinds.bad when steps.step < 0 then 0 else kinds.between end, '', 'Crossed.', null,
+        begins.at + steps.step * interval '1 minute')::ops.health_sample
+      from (values ${kinds.join(", ")}) as kinds (kind, name, subject, account, bad, between)
+      join ops.alert_rules as rules on rules.account_id = 0 and rules.kind = kinds.kind and rules.for_seconds > 0
+      cross join generate_series(1, 2) as times
+      -- By day and by night, each day at another minute.
+      cross join lateral (select date_trunc('minute', $1::timestamptz + (times * 12 - 11) * interval '1 hour' + random() * interval '10 hours')
+        as at) as begins
+      cross join lateral generate_series(-1, rules.for_seconds / 60) as steps (step)
+      cross join lateral (select steps.step >= 0 and steps.step < rules.for_seconds / 60 as is_bad) as judged))`,
+    [day],
+  );
+}
+
 /** Records one reading a minute. */
 export async function read(
   sql: Sql,

@@ -4,8 +4,10 @@ import { describe, expect, test } from "vitest";
 import { member, type Sql, useDatabase } from "../support/database.ts";
 import {
   addArrivals,
+  addCrossings,
   addQueue,
   addReadings,
+  KINDS,
   later,
   learn,
   live,
@@ -38,6 +40,7 @@ test(
       for (let day = 0; day < 31; day++) {
         const since = later("2026-10-01T00:00:00Z", day * 1440);
         const until = later(since, 1440);
+        await addCrossings(sql, since);
         await addReadings(sql, since, until);
         await addQueue(sql, since, until);
 
@@ -45,6 +48,14 @@ test(
       }
 
       expect(await raised(sql)).toEqual([]);
+      // Of each kind that waits, so often was it bad for less than it waits.
+      await sql.resultsEqual(
+        `select rules.kind, count(*) >= 62 as is_often from ops.alert_rules as rules
+        join ops.health_history as history on history.name = rules.check_name and history.value >= rules.threshold
+        where rules.account_id = 0 group by rules.kind order by rules.kind`,
+        Object.keys(KINDS).filter((kind) => !["audit.broken", "deliveries.dead"].includes(kind)).sort()
+          .map((kind) => ({ kind, is_often: true })),
+      );
       const looked = "select count(*)::int from ops.health_history where value is not null and name = $1";
       for (const name of ["webhook_arrival", "queue_pressure", "service", "database_size"]) {
         expect(await sql.value(looked, [name])).toBeGreaterThan(31 * 280);
@@ -53,6 +64,23 @@ test(
     }),
   60_000,
 );
+
+test("the trouble of that month is one that those would be woken by who do not wait", () =>
+  database.rolledBack(async (sql) => {
+    await makeAccount(sql);
+    await addArrivals(sql, "2026-09-01T00:00:00Z", "2026-10-07T00:00:00Z", 0.3);
+    await learn(sql, "2026-10-06T00:00:00Z");
+    const waiting = Object.keys(KINDS).filter((kind) => !["audit.broken", "deliveries.dead"].includes(kind)).sort();
+    for (const kind of waiting) {
+      await sql.rows("select ops.set_alert_rule(1, $1, '{\"for_seconds\": 0}')", [kind]);
+    }
+    await addCrossings(sql, "2026-10-06T00:00:00Z");
+    await addReadings(sql, "2026-10-06T00:00:00Z", "2026-10-07T00:00:00Z");
+
+    await live(sql, "2026-10-06T00:00:00Z", "2026-10-07T00:00:00Z");
+
+    expect([...new Set((await raised(sql)).map(({ kind }) => kind))].sort()).toEqual(waiting);
+  }));
 
 describe("on the same history, silence is found where there should be none:", () => {
   const month = async (sql: Sql) => {
@@ -142,21 +170,6 @@ describe("on the same history, silence is found where there should be none:", ()
       ]);
     }));
 });
-
-// What is fine, what is too much, and what is neither.
-const KINDS: Record<string, { name: string; subject?: string; account?: number; bad: number; between?: number }> = {
-  "service.down": { name: "service", subject: "chatwoot", bad: 2 },
-  "queue.high": { name: "queue_pressure", bad: 2.5, between: 1.6 },
-  "sla.breaches": { name: "breaches", bad: 6, between: 3 },
-  "channel.outage": { name: "channel_arrival", subject: "inbox:3", bad: 20, between: 8 },
-  "response.slow": { name: "first_response", bad: 2400, between: 1500 },
-  "webhook.silent": { name: "webhook_arrival", bad: 20, between: 8 },
-  "sync.stopped": { name: "sync_lag", subject: "rest", bad: 4000, between: 1000 },
-  "cron.stopped": { name: "cron_alive", subject: "sla-sweep", account: 0, bad: 4, between: 2 },
-  "deliveries.dead": { name: "dead_deliveries", subject: "webhook", bad: 1 },
-  "audit.broken": { name: "audit_chain", bad: 1 },
-  "disk.full": { name: "database_size", account: 0, bad: 7000, between: 6200 },
-};
 
 describe("each of the eleven is raised once and ends once:", () => {
   test("and these are all there are", () =>
