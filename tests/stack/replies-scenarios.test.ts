@@ -1,5 +1,6 @@
 // Every scenario, from the customer's message to what is learnt from the reply: through the webhook, the draft, a person who
 // decides over the Data API, the outbox that cron works off, and the webhook that comes back.
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -15,6 +16,15 @@ let pool: pg.Pool;
 let scenarios: Scenario[];
 /** Which conversation each scenario became. */
 const conversations = new Map<string, number>();
+/** What came of them, for the page that tells it. */
+let day: {
+  customers: number;
+  rejected: number;
+  without: number;
+  edited: number;
+  approved: Scenario[];
+  byHand: Scenario[];
+} | undefined;
 
 interface Draft {
   draft_id: number;
@@ -238,18 +248,73 @@ test("each customer gets the draft that fits, or none, and each reply is sent on
   await rows("select * from audit.verify($1)", [ACCOUNT]).then(([verified]) =>
     expect(verified.first_broken_entry).toBeNull()
   );
-  // What docs/replies.md says of a day of a hundred conversations.
-  const typed = (list: Draft[]) => list.reduce((sum, draft) => sum + ownWords(scenarioFor(draft)).length, 0);
   const [{ edited }] = await rows<{ edited: number }>(
     "select coalesce(sum(edit_distance), 0)::int as edited from analytics.drafts where is_used and is_final",
   );
+  const taken = (list: Draft[]) => list.map((draft) => scenarioFor(draft));
   const byHand = made.filter((draft) => !right.includes(draft));
-  const perHundred = (number: number) => Math.round(number * 100 / made.length);
-  console.log(
-    `${made.length} conversations: ${right.length} answered by an approved draft, ` +
-      `${open.length - right.length} drafts rejected, ${made.length - open.length} without a draft. ` +
-      `Of a hundred: ${perHundred(right.length)} approved, ${perHundred(open.length - right.length)} rejected, ` +
-      `${perHundred(made.length - open.length)} without; typed by hand ${perHundred(typed(made))} characters before, ` +
-      `${perHundred(typed(byHand) + edited)} now.`,
-  );
+  day = {
+    customers: made.length,
+    rejected: open.length - right.length,
+    without: made.length - open.length,
+    edited,
+    approved: taken(right),
+    byHand: taken(byHand),
+  };
 }, 180_000);
+
+/** Minutes from the customer's first message to a person's first reply, where the scenario has one. */
+function minutesToAnswer(scenario: Scenario): number[] {
+  const reply = scenario.steps[firstReply(scenario)];
+  const asked = scenario.steps.find((step) => step.do === "customer_writes");
+  return reply === undefined || asked === undefined ? [] : [reply.at - asked.at];
+}
+const mean = (numbers: number[]) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+
+test("docs/replies.md says of a day of a hundred conversations what came out here, and what the benchmarks measured", async () => {
+  const page = (await readFile(new URL("../../docs/replies.md", import.meta.url), "utf8")).replaceAll(/\s+/g, " ");
+  const benchmarks = await readFile(new URL("../../docs/benchmarks.md", import.meta.url), "utf8");
+  const { customers, approved, byHand } = day!;
+  const perHundred = (number: number) => Math.round(number * 100 / customers);
+  const words = (scenario: Scenario) => minutesToAnswer(scenario).map(() => ownWords(scenario).length);
+  const typed = (list: Scenario[]) => list.flatMap(words).reduce((sum, length) => sum + length, 0);
+  const hours = (list: Scenario[]) => mean(list.flatMap(minutesToAnswer)) * perHundred(list.length) / 60;
+  const before = hours(approved) + hours(byHand);
+  const minutes = [...approved, ...byHand].flatMap(minutesToAnswer).sort((one, other) => one - other);
+  const [, draftMedian, draftMost] = benchmarks.match(/^ {2}5000 +\d+ +([\d.]+) +([\d.]+)/m)!;
+  const [, postedMedian] = benchmarks.match(/^ {2}200 +200 +([\d.]+) s/m)!;
+  const table = [
+    ["answered with an approved draft", "0", perHundred(approved.length)],
+    ["a draft was wrong, and a person rejected it", "0", perHundred(day!.rejected)],
+    ["no draft, since none fits", "0", perHundred(day!.without)],
+    [
+      "characters typed by hand",
+      perHundred(typed([...approved, ...byHand])).toLocaleString("en"),
+      perHundred(typed(byHand) + day!.edited).toLocaleString("en"),
+    ],
+    [
+      "from the message to an answer a person can approve",
+      "–",
+      `${Math.round(+draftMedian)} to ${Math.round(+draftMost)} ms`,
+    ],
+    ["from the approval to the message in Chatwoot", "–", `${postedMedian} s`],
+    [
+      "waiting of all customers for their first answer, but for the looking at drafts",
+      `${before.toFixed(1)} h`,
+      `${hours(byHand).toFixed(1)} h`,
+    ],
+  ].map((row) => `| ${row.join(" | ")} |`);
+
+  for (const row of table) expect(page).toContain(row);
+  expect(page).toContain(`from its ${customers} waiting customers`);
+  expect(page).toContain(`after ${Math.round(minutes[Math.floor(minutes.length / 2)])} minutes in the middle of them`);
+  expect(page).toContain(`that of the ${100 - perHundred(approved.length)} who are answered by hand`);
+  expect(page).toContain(
+    `${Math.round(hours(approved) * 60 / perHundred(approved.length))} minutes for each draft approved`,
+  );
+  const added = perHundred(approved.length) * (+draftMost / 1000 + +postedMedian);
+  expect(page).toContain("what the machine takes, a minute for all of them");
+  expect(Math.ceil(added / 60)).toBe(1);
+  expect(page).toContain("three times in four, and ten of ten without an answer were left to people");
+  expect(benchmarks).toMatch(/^ {2}paraphrases, blind +20 +\d+ % +75 % +10 +100 %/m);
+});
