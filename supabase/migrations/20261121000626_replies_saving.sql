@@ -247,14 +247,15 @@ end
 $$;
 comment on function replies.change_gold_reply is 'Writes a new version, where it differs from the newest, and logs it; false where it does not.';
 
-create function replies.proposal_hash(read jsonb, proposal jsonb) returns bytea
+create function replies.proposal_hash(read jsonb, proposal jsonb, with_author boolean default false) returns bytea
 -- Of the text as it is stored: of the one that came, a hash would be a way to try out card numbers. And of the language
 -- as it came, since what is guessed may be guessed otherwise one day.
 language sql immutable security invoker set search_path = '' as $$
-  select sha256(convert_to((proposal_hash.read - array['findings', 'source_author']
+  select sha256(convert_to((proposal_hash.read - 'findings'
+    - case when proposal_hash.with_author then '{}' else '{source_author}' end::text[]
     || jsonb_build_object('language', proposal_hash.proposal -> 'language'))::text, 'UTF8'))
 $$;
-comment on function replies.proposal_hash is 'What the same proposal has the same of.';
+comment on function replies.proposal_hash is 'What the same text has the same of, or with its author the same proposal.';
 
 create function replies.propose_gold_reply(
   account_id bigint, proposal jsonb, origin text, origin_key text default null, as_of timestamptz default now(),
@@ -264,6 +265,8 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_read jsonb := replies.read_gold_reply(propose_gold_reply.proposal);
   v_hash bytea := replies.proposal_hash(v_read, propose_gold_reply.proposal);
+  -- Whoever sends from outside says who wrote it; elsewhere that is looked up, and a name may change.
+  v_key_hash bytea := replies.proposal_hash(v_read, propose_gold_reply.proposal, propose_gold_reply.origin = 'door');
   v_actor text := coalesce(propose_gold_reply.actor, access.actor());
   v_key replies.proposal_keys;
 begin
@@ -277,7 +280,7 @@ begin
   select * into v_key from replies.proposal_keys as existing
   where existing.account_id = propose_gold_reply.account_id and existing.origin_key = propose_gold_reply.origin_key;
   if found then
-    if v_key.content_hash <> v_hash then
+    if v_key.content_hash <> v_key_hash then
       raise exception 'Another text was proposed with this key' using errcode = 'OC409',
         detail = format('It became gold reply %s.', v_key.gold_reply_id),
         hint = 'Use a new key for a new proposal, or change that gold reply: select api.save_gold_reply(…).';
@@ -309,7 +312,7 @@ begin
   end if;
   if propose_gold_reply.origin_key is not null then
     insert into replies.proposal_keys (account_id, origin_key, content_hash, gold_reply_id, proposed_at)
-    values (propose_gold_reply.account_id, propose_gold_reply.origin_key, v_hash, propose_gold_reply.gold_reply_id,
+    values (propose_gold_reply.account_id, propose_gold_reply.origin_key, v_key_hash, propose_gold_reply.gold_reply_id,
       propose_gold_reply.as_of);
   end if;
 end

@@ -136,6 +136,23 @@ describe("the door's proposals", () => {
       }
     }));
 
+  test("another author under the same key is another body, as far as the author is kept", () =>
+    database.rolledBack(async (sql) => {
+      await knowAccount(sql);
+      const by = (author: string) => ({ ...TEXT, source: { author } });
+      const [first] = await record(sql, "k", by("Ana Alves"));
+
+      expect(await record(sql, "k", by("Ana Alves"))).toEqual([{ ...first, is_new: false }]);
+      for (const other of [by("Ben Okafor"), { ...TEXT, source: {} }]) {
+        await sql.throws("OC409", "select * from api.record_gold_reply(1, $1, 'k')", [JSON.stringify(other)]);
+      }
+      // Under another key it is the text that tells.
+      expect(await record(sql, "other", by("Ben Okafor"))).toEqual([{ ...first, is_new: false }]);
+      // Of an address nothing is kept that could tell one from another.
+      await record(sql, "masked", by("ana@shop.example"));
+      expect(await record(sql, "masked", by("ben@shop.example"))).toEqual([{ ...first, is_new: false }]);
+    }));
+
   test("an approved one keeps its status when it is proposed again", () =>
     database.rolledBack(async (sql) => {
       await knowAccount(sql);
