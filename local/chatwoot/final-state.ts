@@ -157,6 +157,8 @@ export function finalState(state: State, door: Door) {
     name: person.name,
     available_name: person.kind === "User" ? person.availableName : null,
     email: person.kind === "User" ? person.email : null,
+    // As at first: nobody changes it, and webhooks do not tell it.
+    availability: person.kind === "User" && door !== "webhooks" ? "online" : null,
   });
 
   const byNumber = <Key extends string, Row extends Record<Key, number>>(rows: Row[], key: Key): Row[] =>

@@ -50,14 +50,17 @@ export const pushContact = (contact: Row): Attributes => ({
   type: "contact",
 });
 
+const AVAILABILITIES = ["online", "offline", "busy"];
+
 export const AGENT_COLUMNS =
   `users.id, account_users.account_id, users.email, users.name, ${AVAILABLE_NAME} as available_name,
-  account_users.auto_offline, account_users.role, account_users.custom_role_id`;
+  account_users.availability, account_users.auto_offline, account_users.role, account_users.custom_role_id`;
 
 export const restAgent = (agent: Row): Attributes => ({
   id: agent.id,
   account_id: agent.account_id,
-  availability_status: "offline",
+  // Nobody is ever signed in here.
+  availability_status: agent.auto_offline === false ? AVAILABILITIES[agent.availability] ?? null : "offline",
   auto_offline: agent.auto_offline ?? true,
   confirmed: true,
   email: agent.email,

@@ -104,7 +104,8 @@ const userRow = (agent: Agent, start: Instant): Row => ({
 
 const accountUserRow = (agent: Agent, { account, start }: State, role: 0 | 1): Row => ({
   table: "account_users",
-  values: { id: agent.id, account_id: account.id, user_id: agent.id, role, ...times(start) },
+  // Nobody is ever signed in here, so that what they set is what shows.
+  values: { id: agent.id, account_id: account.id, user_id: agent.id, role, auto_offline: false, ...times(start) },
 });
 
 function inboxRows(inbox: Inbox, { account, agents }: State): Row[] {

@@ -69,13 +69,15 @@ create table chatwoot.agents (
   name text,
   available_name text,
   email text,
+  availability text,
   deleted_at timestamptz,
   version_at timestamptz not null,
   field_versions jsonb,
   constraint agents_pkey primary key (account_id, kind, agent_id),
   -- Open to kinds that a later Chatwoot may bring; contacts have a table of their own.
   constraint agents_kind_bounded check (length(kind) between 1 and 50 and kind <> 'contact'),
-  constraint agents_agent_id_positive check (agent_id > 0)
+  constraint agents_agent_id_positive check (agent_id > 0),
+  constraint agents_availability_known check (availability in ('online', 'busy', 'offline'))
 );
 comment on table chatwoot.agents is 'Those who answer: people, bots and assistants. Their ids overlap, so the kind is part of the key.';
 comment on column chatwoot.agents.kind is 'user, agent_bot, captain_assistant, or what a later Chatwoot adds.';
@@ -83,6 +85,8 @@ comment on column chatwoot.agents.agent_id is 'Chatwoot''s id within the kind.';
 comment on column chatwoot.agents.name is 'Full name.';
 comment on column chatwoot.agents.available_name is 'Display name shown to customers.';
 comment on column chatwoot.agents.email is 'E-mail address; bots have none.';
+comment on column chatwoot.agents.availability is
+  'Of a person: online, busy or offline, as of the last reading of the list of agents (each ten minutes over REST, each tick of the database door). REST shows it as Chatwoot shows it to others; the tables only what was set, so that there it is null unless that is offline or stands whoever is signed in (auto_offline off). Webhooks do not tell it. Null when not known.';
 
 create table chatwoot.teams (
   account_id bigint not null,

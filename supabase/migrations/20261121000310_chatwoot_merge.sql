@@ -181,7 +181,7 @@ begin
 end
 $$;
 comment on function chatwoot.merge_agent is
-  'Merges a record {name, available_name, email} of a person or bot; true when something changed.';
+  'Merges a record {name, available_name, email, availability} of a person or bot; true when something changed.';
 
 create function chatwoot.merge_team(account_id bigint, team_id bigint, record jsonb, version_at timestamptz)
 returns boolean

@@ -171,7 +171,10 @@ begin
       loop
         changed := changed + sync.rest_merge_person(rest_apply_list.account_id,
           case rest_apply_list.task when 'agents' then 'user' else 'agent_bot' end, (v_item ->> 'id')::bigint,
-          inbox.agent_record(v_item), rest_apply_list.read_at);
+          inbox.agent_record(v_item) || case when rest_apply_list.task = 'agents' and v_item ? 'availability_status'
+            then jsonb_build_object('availability', case when v_item ->> 'availability_status' in ('online', 'busy', 'offline')
+              then v_item ->> 'availability_status' end) else '{}' end,
+          rest_apply_list.read_at);
         if rest_apply_list.task = 'agents' then
           changed := changed + chatwoot.revive('user', rest_apply_list.account_id, (v_item ->> 'id')::bigint,
             rest_apply_list.read_at)::integer;

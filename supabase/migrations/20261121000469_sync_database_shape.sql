@@ -9,6 +9,7 @@ language sql immutable security invoker set search_path = '' as $$
     ('users', 'id', null), ('users', 'name', 'null::text'), ('users', 'display_name', 'null::text'),
     ('users', 'email', 'null::text'),
     ('account_users', 'account_id', null), ('account_users', 'user_id', null),
+    ('account_users', 'availability', 'null::integer'), ('account_users', 'auto_offline', 'null::boolean'),
     ('agent_bots', 'id', null), ('agent_bots', 'name', 'null::text'), ('agent_bots', 'account_id', 'null::bigint'),
     ('teams', 'id', null), ('teams', 'account_id', null), ('teams', 'name', 'null::text'),
     ('labels', 'account_id', null), ('labels', 'title', null),

@@ -342,9 +342,13 @@ begin
         ) as weeks on weeks.inbox_id = {inboxes.id}
         where {inboxes.account_id} = $1'),
       ('user', 'account_users', 'select jsonb_object_agg({users.id}, jsonb_build_object(''name'', {users.name},
-          ''available_name'', coalesce(nullif(btrim({users.display_name}), ''''), {users.name}), ''email'', {users.email}))
-        from {users} as users where {users.id} in (select {account_users.user_id} from {account_users} as account_users
-          where {account_users.account_id} = $1)'),
+          ''available_name'', coalesce(nullif(btrim({users.display_name}), ''''), {users.name}), ''email'', {users.email},
+          -- Whether somebody is signed in, only Chatwoot''s memory knows.
+          ''availability'', case when {account_users.availability} = 1 then ''offline''
+            when {account_users.auto_offline} is distinct from false then null
+            when {account_users.availability} = 0 then ''online'' when {account_users.availability} = 2 then ''busy'' end))
+        from {users} as users join {account_users} as account_users on {account_users.user_id} = {users.id}
+        where {account_users.account_id} = $1'),
       ('former user', 'users', 'select jsonb_object_agg({users.id}, jsonb_build_object(''name'', {users.name},
           ''available_name'', coalesce(nullif(btrim({users.display_name}), ''''), {users.name}), ''email'', {users.email}))
         from {users} as users where {users.id} = any ($2)'),

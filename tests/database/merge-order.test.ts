@@ -17,6 +17,7 @@ const instant = fc.constantFrom<unknown>(
   "2026-11-20T10:00:00+01:00",
   "2026-11-20T09:00:00.5Z",
 );
+const availability = fc.constantFrom(null, "online", "busy", "offline");
 const json = fc.constantFrom<unknown>(null, {}, { a: 1 }, { a: 1.0, b: [2] });
 
 /** Fields that come together or not at all are in one group. */
@@ -59,7 +60,7 @@ const KINDS: Record<string, Kind> = {
   },
   agent: {
     table: "agents",
-    groups: single({ name: text, available_name: text, email: text }),
+    groups: single({ name: text, available_name: text, email: text, availability }),
     merge: "chatwoot.merge_agent($1, 'user', 7, $2, $3)",
   },
   team: {

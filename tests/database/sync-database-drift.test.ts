@@ -60,6 +60,44 @@ const TABLES = ["contacts", "conversations", "messages", "csat_responses", "repo
 
 const old = useDatabase();
 
+const people = useDatabase();
+
+test("whether somebody is available is known where the tables alone decide it", async () => {
+  const client = await people.connect();
+  await makeTables(client);
+  await addBasics(client);
+  await setSource(client);
+  const told = async (change: string, minutes: number) => {
+    await client.query(`update account_users set ${change} where user_id = 7`);
+    await tick(client, later(minutes));
+    const { rows } = await client.query(
+      "select availability from chatwoot.agents where kind = 'user' and agent_id = 7",
+    );
+    expect((await source(client)).problem).toBe(null);
+    return rows.map(({ availability }) => availability);
+  };
+
+  // With auto_offline, as Chatwoot has it, whoever is not signed in is shown as offline.
+  expect(await told("availability = 0, auto_offline = true", 0)).toEqual([null]);
+  expect(await told("availability = 0, auto_offline = false", 1)).toEqual(["online"]);
+  expect(await told("availability = 2", 2)).toEqual(["busy"]);
+  expect(await told("availability = 1, auto_offline = true", 3)).toEqual(["offline"]);
+  expect(await told("availability = 2", 4)).toEqual([null]);
+
+  await client.query("alter table account_users drop column availability, drop column auto_offline");
+  await tick(client, later(5));
+
+  expect(await source(client)).toMatchObject({
+    problem: null,
+    cursor: {
+      drift: [
+        "account_users.auto_offline is missing: read as null",
+        "account_users.availability is missing: read as null",
+      ],
+    },
+  });
+});
+
 test("an old Chatwoot is read, and what an upgrade brings is found at the next tick", async () => {
   const client = await old.connect();
   await makeTables(client);

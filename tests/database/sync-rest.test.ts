@@ -592,3 +592,40 @@ describe("a request that got no answer", () => {
       );
     }));
 });
+
+test("whether somebody is available is what the list of agents says, and no webhook takes it away", () =>
+  database.rolledBack(async (sql) => {
+    const list = (agents: Json[], readAt: string) =>
+      sql.rows("select * from sync.rest_apply_list(1, 'agents', $1, $2, $2, '{}')", [JSON.stringify(agents), readAt]);
+    const told = () =>
+      sql.rows("select agent_id, availability from chatwoot.agents where kind = 'user' order by agent_id");
+    const other = { ...assignee, id: 8, name: "Mira", availability_status: "offline" };
+
+    await list([{ ...assignee, availability_status: "busy" }, other], "2026-11-20T10:00:00Z");
+    expect(await told()).toEqual([
+      { agent_id: "7", availability: "busy" },
+      { agent_id: "8", availability: "offline" },
+    ]);
+
+    const { availability_status: _status, ...silent } = other;
+    await merge(sql, [shown()], "2026-11-20T10:01:00Z");
+    const sender = { id: 7, name: "Ravi S. Shah", available_name: "Ravi", type: "user", availability_status: null };
+    const body = {
+      ...{ event: "message_created", id: 9001, content: "Hello", message_type: 1, created_at: "2026-11-20T10:02:00Z" },
+      ...{ private: false, content_type: "text", content_attributes: {}, source_id: null, additional_attributes: {} },
+      ...{ sender, account: { id: 1, name: "Acme" }, inbox: { id: 3, name: "Website" } },
+      conversation: { ...shown({ messages: [], updated_at: 1795168920.5 }, { assignee: sender }), event: undefined },
+    };
+    expect(await deliver(sql, { id: "a", body, signedAt: "2026-11-20T10:02:00Z" })).toBe("applied");
+    const names = () => sql.rows("select name, availability from chatwoot.agents order by agent_id");
+    expect(await names()).toContainEqual({ name: "Ravi S. Shah", availability: "busy" });
+
+    await list([{ ...assignee, name: "Ravi S. Shah", availability_status: "busy" }, silent], "2026-11-20T10:03:00Z");
+    expect(await names()).toEqual([
+      { name: "Ravi S. Shah", availability: "busy" },
+      { name: "Mira", availability: "offline" },
+    ]);
+
+    await list([{ ...assignee, availability_status: "on leave" }, other], "2026-11-20T10:10:00Z");
+    expect(await told()).toMatchObject([{ availability: null }, { availability: "offline" }]);
+  }));

@@ -471,6 +471,13 @@ describe("everything else that is read", () => {
     expect(agents.map(({ id, role }: Json) => [id, role])).toEqual(
       [[1, "administrator"], [7, "agent"], [8, "agent"], [9, "agent"], [10, "agent"]],
     );
+    const available = async () =>
+      (await desk.ask("agents")).json.map(({ availability_status: status }: Json) => status).join();
+    expect(await available()).toBe("online,online,online,online,online");
+    await desk.rows("update account_users set availability = user_id - 7 where user_id in (8, 9)");
+    expect(await available()).toBe("online,online,offline,busy,online");
+    await desk.rows("update account_users set availability = 0, auto_offline = user_id = 8 where user_id in (8, 9)");
+    expect(await available()).toBe("online,online,offline,online,online");
     await desk.chatwoot.perform(minute(200), (shop, at) => shop.removeAgent(at, 10));
     expect((await desk.ask("agents")).json).toHaveLength(4);
   });
