@@ -23,7 +23,7 @@ export async function checkGoldReplies(connection: Connection, context: Context)
     connection.isLocal ? "restart npm start" : "npx supabase secrets set --env-file supabase/functions/.env"
   }`;
   const red = (message: string, next: string): Found => ({ state: "fail", message, next });
-  if (answer.status === 401 && code === "OC401") return { message: "and refuses who has no token" };
+  if (answer.status === 401 && code === "OC401") return { message: "it refuses who has no token" };
   if (answer.status === 503 && code === "OC503") return red("GOLD_REPLIES_TOKEN is not set, so it takes nothing", set);
   if (answer.status === 404) return red("it is not deployed", deploy);
   if (answer.status === 401 || answer.status === 403) {
