@@ -190,7 +190,7 @@ cross join lateral (
       count(unresolved.wait) as waiting, max(unresolved.wait) as longest_wait
     from unresolved group by unresolved.inbox_id, unresolved.holder
   ), writers as (
-    -- Chatwoot tells nobody who is signed in, so who has written of late is taken to be there.
+    -- What Chatwoot says of who is signed in is some minutes old, or not known; who has written of late was there.
     select messages.sender_kind as kind, messages.sender_id as agent_id, max(messages.created_at) as last_wrote_at
     from chatwoot.messages
     where messages.created_at > now() - interval '1 hour' and messages.account_id = zones.account_id
@@ -229,8 +229,8 @@ cross join lateral (
     ) as channels,
     (
       select jsonb_agg(jsonb_build_object('kind', held.kind, 'agent_id', held.agent_id,
-          'name', coalesce(agents.available_name, agents.name), 'open', held.open, 'waiting', held.waiting,
-          'longest_wait_seconds', held.longest_wait, 'last_wrote_at', held.last_wrote_at,
+          'name', coalesce(agents.available_name, agents.name), 'availability', agents.availability,
+          'open', held.open, 'waiting', held.waiting, 'longest_wait_seconds', held.longest_wait, 'last_wrote_at', held.last_wrote_at,
           'is_active', held.last_wrote_at is not null) order by held.waiting desc, held.open desc, held.last_wrote_at desc nulls last, held.kind, held.agent_id)
       from (
         select people.kind, people.agent_id, coalesce(sum(people.open), 0) as open, coalesce(sum(people.waiting), 0) as waiting,
@@ -353,6 +353,6 @@ comment on column analytics.live_status.conversations is 'open, pending, snoozed
 comment on column analytics.live_status.sla_compliance is 'Share of today''s first responses in time, 0 to 1: by the account''s policies, or by the default target (15 minutes of business hours) where it has none; null for none yet. One that is still waited for counts as too late once it is.';
 comment on column analytics.live_status.sla is 'First responses in time and too late today, overdue now, and the newest 20 breaches with who holds them: of the last week and any clock, or where the account has no policy of today.';
 comment on column analytics.live_status.channels is 'One object an inbox: load, longest wait, begun today, first responses, and whether customers write as usual.';
-comment on column analytics.live_status.agents is 'One object a person or bot (200 at most, the busiest first), and one for what nobody holds: open load, customers who wait, longest wait, and when they last wrote within the hour.';
+comment on column analytics.live_status.agents is 'One object a person or bot (200 at most, the busiest first), and one for what nobody holds: availability of a person as of the last reading of Chatwoot''s list (online, busy or offline; null where not known), open load, customers who wait, longest wait, and when they last wrote within the hour.';
 comment on column analytics.live_status.alerts is 'Alerts that last, worst first, at most 50.';
 grant select on analytics.live_status to authenticated, analyst, service_role;

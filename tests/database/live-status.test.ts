@@ -50,6 +50,17 @@ test("an account of which nothing is known yet has its row, and claims nothing",
     ]);
   }));
 
+test("whether somebody is available is as Chatwoot's list says, also of who holds and writes nothing", () =>
+  database.rolledBack(async (sql) => {
+    await makeDay(sql);
+    await sql.rows("update chatwoot.agents set availability = 'busy' where kind = 'user'");
+
+    expect((await live(sql)).agents.map(({ name, availability }) => [name, availability])).toEqual([
+      ["Robot", null],
+      ["Ada", "busy"],
+    ]);
+  }));
+
 test("a day: who waits where and for how long, what was answered in time and what was not, who holds what", () =>
   database.rolledBack(async (sql) => {
     await makeDay(sql);
