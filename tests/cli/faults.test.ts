@@ -266,7 +266,7 @@ describe("Chatwoot", () => {
         OCC_CHATWOOT_ACCOUNT: fault.account ?? "1",
         OCC_CHATWOOT_TOKEN: fault.token ?? chatwoot.token,
       }),
-      timeoutMilliseconds: 250,
+      timeoutMilliseconds: 1000,
     });
 
     expectOneProblem(ran, fault);
@@ -285,7 +285,7 @@ describe("Chatwoot", () => {
   test.each(CHATWOOT_FAULTS.filter(({ onlyConnect }) => !onlyConnect))("doctor with $name", async (fault) => {
     await connected(fault);
 
-    const { exit, json } = await occ(["doctor", "--json"], { env: environment(), timeoutMilliseconds: 250 });
+    const { exit, json } = await occ(["doctor", "--json"], { env: environment(), timeoutMilliseconds: 1000 });
 
     const lines = json().lines as { name: string; state: string; message: string; next: string }[];
     const line = lines.find(({ name }) => name === "account_1_chatwoot");
@@ -302,7 +302,7 @@ describe("Chatwoot", () => {
 
     const { exit, json } = await occ(["smoke", "--json", "--account", "1", "--evidence", evidence], {
       env: environment(),
-      timeoutMilliseconds: 250,
+      timeoutMilliseconds: 1000,
     });
 
     const steps = json().steps as { name: string; state: string; message: string; next: string }[];
@@ -391,7 +391,7 @@ describe("the database", () => {
 
     const ran = await occ(shown, {
       env: environment({ OCC_DB_URL: url(), OCC_CHATWOOT_TOKEN: chatwoot.token }),
-      timeoutMilliseconds: 300,
+      timeoutMilliseconds: 1000,
     });
 
     expectOneProblem(ran, { exit, says });
@@ -493,7 +493,7 @@ describe("the project's API", () => {
 
     const { exit, json } = await occ(
       [command, "--account", "1", "--json", ...(command === "smoke" ? ["--evidence", evidence] : [])],
-      { env: environment({ OCC_API_URL: api() }), timeoutMilliseconds: 250 },
+      { env: environment({ OCC_API_URL: api() }), timeoutMilliseconds: 1000 },
     );
 
     const { lines, steps } = json() as Record<string, { name: string; state: string; message: string; next: string }[]>;
@@ -539,7 +539,7 @@ describe("the gold-reply function", () => {
     const evidence = join(folder, "evidence");
     const { json } = await occ(
       [command, "--account", "1", "--json", ...(command === "smoke" ? ["--evidence", evidence] : [])],
-      { env: environment(), timeoutMilliseconds: 250 },
+      { env: environment(), timeoutMilliseconds: 1000 },
     );
     await rm(evidence, { recursive: true, force: true });
     const { lines, steps } = json() as Record<string, { name: string; state: string; message: string; next: string }[]>;
