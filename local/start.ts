@@ -189,7 +189,11 @@ async function showDraft(stack: Stack, client: Client): Promise<void> {
   );
 }
 
-// What was approved, told as it goes out. Ctrl-C ends the database first, and this with it.
+const PLACE_IN_REPORT = `select drafts, shown, accepted, acceptance, acceptance_low, acceptance_high
+  from analytics.draft_performance
+  where account_id = $1 and by = 'category' and arm = 'shown' and value is not distinct from $2`;
+
+// What was approved, told as it goes out and with its place in the report. Ctrl-C ends the database first, and this with it.
 async function followReplies(stack: Stack): Promise<void> {
   const client = new Client({ connectionString: stack.postgres.url });
   client.on("error", () => {});
@@ -198,15 +202,22 @@ async function followReplies(stack: Stack): Promise<void> {
   const told = new Set<string>();
   for (;;) {
     const { rows } = await client.query(
-      `select draft_id, display_id, outcome, round(extract(epoch from replied_at - decided_at), 1) as seconds
+      `select draft_id, display_id, category, outcome, round(extract(epoch from replied_at - decided_at), 1) as seconds
       from api.drafts where account_id = $1 and state = 'sent' and outcome_at > $2 order by outcome_at`,
       [DEMO.accountId, began],
     );
-    for (const { draft_id, display_id, outcome, seconds } of rows) {
+    for (const { draft_id, display_id, category, outcome, seconds } of rows) {
       if (told.has(draft_id)) continue;
       told.add(draft_id);
+      const { rows: [place] } = await client.query(PLACE_IN_REPORT, [DEMO.accountId, category]);
+      const percent = (share: number) => Math.round(share * 100);
       console.log(
-        `  Draft ${draft_id} went to conversation ${display_id} ${seconds} s after its approval: ${outcome}.`,
+        `  Draft ${draft_id} went to conversation ${display_id} ${seconds} s after its approval: ${outcome}.\n` +
+          `  In analytics.draft_performance by category: ${
+            category ?? "none"
+          }, drafts ${place.drafts}, shown ${place.shown}, ` +
+          `accepted ${place.accepted}, acceptance ${percent(place.acceptance)} % ` +
+          `(${percent(place.acceptance_low)} to ${percent(place.acceptance_high)} %).`,
       );
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));

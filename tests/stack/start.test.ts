@@ -97,6 +97,15 @@ const processes = () =>
       return pid === undefined || state.startsWith("Z") ? [] : [{ pid: Number(pid), parent: Number(parent), args }];
     });
 
+function hasPsql(): boolean {
+  try {
+    execFileSync("psql", ["--version"]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Whatever mentions the home in its command line: Postgres and Deno do. */
 const processesOf = (home: string) => processes().filter(({ args }) => args.includes(home));
 
@@ -214,10 +223,25 @@ describe("the life of one stack", () => {
         // Cron would, from its next minute on.
         await client.query("call actions.dispatch(budget => '5 seconds')");
         await started.printed(`Draft ${draft} went to conversation 33`);
+        await started.printed("In analytics.draft_performance by category: billing, drafts ");
+        expect(started.stdout()).toMatch(
+          /by category: billing, drafts \d, shown 1, accepted 1, acceptance 100 % \(21 to 100 %\)\./,
+        );
         const { rows } = await client.query(
           "select accepted::int, shown > 0 as is_shown from analytics.draft_performance where account_id = 1 and by = 'account'",
         );
         expect(rows).toEqual([{ accepted: 1, is_shown: true }]);
+
+        if (!hasPsql()) return console.log("There is no psql on this machine's PATH: its line is not pasted.");
+        const psql = /it is sent:\n +(psql .*)/.exec(started.stdout())?.[1] ?? "";
+        const again = run(["bash", "-c", psql], {});
+        expect(await again.exited).toBe(1);
+        expect(again.stderr()).toContain(`Draft ${draft} was approved at`);
+        const { rows: [other] } = await client.query("select draft_id, display_id from api.approval_queue limit 1");
+        const approved = run(["bash", "-c", psql.replace(`, ${draft})`, `, ${other.draft_id})`)], {});
+        expect(await approved.exited, approved.stderr()).toBe(0);
+        await client.query("call actions.dispatch(budget => '5 seconds')");
+        await started.printed(`Draft ${other.draft_id} went to conversation ${other.display_id}`);
       } finally {
         await client.end();
       }
