@@ -607,6 +607,7 @@ declare
   v_account bigint;
   v_samples ops.health_sample[];
   v_state text;
+  v_is_more boolean;
 begin
   perform ops.copy_job_runs(v_at);
   commit;
@@ -670,10 +671,16 @@ begin
   end loop;
   -- What is left of the budget goes into the past: what is normal is learnt a day at a time.
   foreach v_account in array ops.watched_accounts() loop
-    while pg_catalog.clock_timestamp() < v_end and ops.note_arrivals(v_account, v_at) loop
+    v_is_more := true;
+    while v_is_more and pg_catalog.clock_timestamp() < v_end loop
+      begin
+        v_is_more := ops.note_arrivals(v_account, v_at);
+      exception when others then
+        -- It was told of above.
+        v_is_more := false;
+      end;
       commit;
     end loop;
-    commit;
   end loop;
 end
 $$;
