@@ -1,7 +1,7 @@
 -- The sending. A claim is committed before anything is sent, so that whatever becomes of the job the action is known to be
 -- in doubt. Then one transaction holds the action's row, makes sure that the lease is still its own, sends and notes what
 -- became of it: a dispatcher that was thought dead finds its lease lost, and one that is at work cannot be overtaken. An
--- action in doubt is looked for in Chatwoot first, not before half a minute after the try: Chatwoot ends a request after
+-- action in doubt is looked for in Chatwoot first, not before half a minute after its request: Chatwoot ends one after
 -- fifteen seconds, so that what is not there by then does not come any more.
 create function actions.back_off(attempts integer, chance double precision default random()) returns interval
 language sql volatile security invoker set search_path = '' as $$
