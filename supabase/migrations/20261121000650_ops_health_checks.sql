@@ -445,13 +445,14 @@ declare
     where intervals.account_id = 0 and intervals.service = 'checks');
 begin
   for v_row in
-    select told.jobname, told.last_success_at, told.failures, told.is_ours, told.is_active, told.remedy,
+    select told.jobname, told.last_success_at, told.failures, told.is_ours, told.is_active, told.is_missing, told.remedy,
       -- A job may take longer than its interval, as in a back-fill; then it is at work and none is missed.
       -- Of a job that others made it is not known what they expect of it; one of ours that cannot run at all is bad at once.
       greatest(told.failures, case when not told.is_active then 3 end, case when told.is_at_work or not told.is_ours then 0 else floor(extract(epoch from sample_project.as_of
         - greatest(told.last_success_at, v_gap_until)) / told.seconds - 1)::integer end, 0) as missed
     from (
-      select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds, jobs.is_ours, jobs.is_active, jobs.remedy,
+      select jobs.jobname, ops.job_seconds(jobs.schedule) as seconds, jobs.is_ours, jobs.is_active,
+        jobs.is_missing, jobs.remedy,
         -- One that has never run to its end has had the time since it was first seen.
         coalesce(goods.last_success_at, (select history.checked_at from ops.health_history as history
           where history.account_id = 0 and history.name = 'cron_alive' and history.subject = jobs.jobname
@@ -462,8 +463,10 @@ begin
       from (
         select coalesce(ours.job, there.jobname) as jobname, coalesce(there.schedule, ours.schedule) as schedule,
           ours.job is not null as is_ours, coalesce(there.active, false) as is_active,
-          format('select cron.alter_job(cron.schedule(%L, %L, %L), active => true);', ours.job, ours.schedule, ours.command)
-            as remedy
+          there.jobname is null as is_missing,
+          -- Scheduling one that is switched off would leave it so.
+          case when there.jobname is not null then format('select cron.unschedule(%L); ', ours.job) else '' end
+            || format('select cron.schedule(%L, %L, %L);', ours.job, ours.schedule, ours.command) as remedy
         from ops.jobs() as ours
         full join (select distinct on (named.jobname) named.jobname, named.schedule, named.active from cron.job as named
           where named.jobname is not null order by named.jobname, named.active desc) as there on there.jobname = ours.job
@@ -490,7 +493,8 @@ begin
     return next (0, 'cron_alive', v_row.jobname, case when v_row.missed >= 3 and v_row.is_ours then 'fail' when v_row.failures > 0 then 'warn' else 'ok' end,
       v_row.missed, 'runs missed or failed',
       -- Without the error's own words, which may quote another account's data: every account sees this.
-      case when not v_row.is_active then format('The job %s is missing or switched off.', v_row.jobname)
+      case when v_row.is_missing then format('The job %s is missing.', v_row.jobname)
+        when not v_row.is_active then format('The job %s is switched off.', v_row.jobname)
         when v_row.failures = 1 then format('The last run of the job %s failed.', v_row.jobname)
         when v_row.failures > 0 then format('The job %s has failed %s times in a row.', v_row.jobname, v_row.failures)
         when v_row.missed >= 3 then format('The job %s has not run to its end for %s.', v_row.jobname,
