@@ -141,6 +141,17 @@ end
 $$;
 comment on function ops.tell_alert is 'Tells the account''s endpoints of an alert: fired, still (after quiet hours or a snooze) or cleared.';
 
+create function ops.stop_escalation(alert ops.alerts) returns void
+language plpgsql volatile security invoker set search_path = '' as $$
+begin
+  update ops.notifications as existing set next_escalation_at = null
+  where existing.account_id = alert.account_id and existing.next_escalation_at is not null
+    and (existing.dedupe_key = format('alert:%s:fired', alert.alert_id)
+      or starts_with(existing.dedupe_key, format('alert:%s:still:', alert.alert_id)));
+end
+$$;
+comment on function ops.stop_escalation is 'What was told of the alert so far is escalated no further.';
+
 create function ops.log_alert(
   rule ops.alert_rules, alert ops.alerts, action text, since timestamptz, value double precision, why text,
   as_of timestamptz
@@ -153,9 +164,13 @@ begin
         case log_alert.action when 'alert.raised' then rule.threshold else rule.clear_threshold end end,
       'severity', alert.severity, 'since', log_alert.since, 'why', log_alert.why)),
     'done', actor => 'rule:alerts', as_of => log_alert.as_of);
+  -- Nobody need be called for what is over.
+  if log_alert.action = 'alert.cleared' then
+    perform ops.stop_escalation(log_alert.alert);
+  end if;
 end
 $$;
-comment on function ops.log_alert is 'Adds to the decision log that an alert was raised or is over, since when it was so, what was read and what that was compared with; why says what else ended it.';
+comment on function ops.log_alert is 'Adds to the decision log that an alert was raised or is over, which ends its escalation: since when it was so, what was read and what that was compared with; why says what else ended it.';
 
 create function ops.evaluate_alerts(account_id bigint, as_of timestamptz default now()) returns integer
 language plpgsql volatile security invoker set search_path = '' set jit = off as $$
@@ -412,10 +427,7 @@ begin
   update ops.alert_states as existing set is_told = false
   where existing.account_id = v_alert.account_id and existing.alert_id = v_alert.alert_id
     and (snooze_alert.until is not null or v_alert.snoozed_until is not null);
-  update ops.notifications as existing set next_escalation_at = null
-  where existing.account_id = v_alert.account_id and existing.next_escalation_at is not null
-    and (existing.dedupe_key = format('alert:%s:fired', v_alert.alert_id)
-      or starts_with(existing.dedupe_key, format('alert:%s:still', v_alert.alert_id)));
+  perform ops.stop_escalation(v_alert);
   perform audit.log(v_alert.account_id, 'alert.snoozed', 'alert:' || v_alert.alert_id,
     jsonb_build_object('kind', v_alert.kind, 'subject', v_alert.subject, 'until', snooze_alert.until), 'done',
     as_of => snooze_alert.as_of);
@@ -538,7 +550,7 @@ begin
       'purge_health', 'hour_of_week', 'holidays', 'note_arrivals', 'learn_normal', 'low_of', 'high_of', 'normal_curve',
       'missed_arrivals', 'sample_arrivals', 'ago', 'probe_chatwoot', 'sample_chatwoot', 'outbox_backlog', 'verify_audit',
       'sample_queue', 'sample_database', 'job_seconds', 'sample_project', 'slowest_statement', 'watched_accounts', 'note_gap',
-      'check_health', 'rules_of', 'tell_alert', 'log_alert', 'evaluate_alerts', 'end_orphans', 'require_alert', 'acknowledge_alert',
+      'check_health', 'rules_of', 'tell_alert', 'stop_escalation', 'log_alert', 'evaluate_alerts', 'end_orphans', 'require_alert', 'acknowledge_alert',
       'snooze_alert', 'set_alert_rule')
   loop
     execute format('revoke all on routine %s from public, anon, authenticated, service_role', v_function);

@@ -390,6 +390,21 @@ describe("people", () => {
       expect(await told(sql)).toEqual([]);
     }));
 
+  test("over before anybody was called: nobody is called any more", () =>
+    database.rolledBack(async (sql) => {
+      await add(sql);
+      await add(sql, { escalate_after_seconds: 3600 });
+      const now = await fire(sql);
+      const escalating = () =>
+        sql.value("select count(*)::int from ops.notifications where next_escalation_at is not null");
+      expect(await escalating()).toBe(1);
+
+      await read(sql, { name: "service", subject: "chatwoot", values: of(0, 5), from: now });
+
+      expect((await raised(sql))[0].resolved_at).not.toBeNull();
+      expect(await escalating()).toBe(0);
+    }));
+
   test("snoozed a second time: what was told in between escalates no further either", () =>
     database.rolledBack(async (sql) => {
       await add(sql);
