@@ -232,7 +232,7 @@ begin
     where own.account_id = (draft).account_id and own.action_id = (draft).action_id and actions.is_mirrored(own))
   then
     -- It did arrive, so that nothing more leaves: it is found, and what came after it is no news for it.
-    return '[]';
+    return '[]'::jsonb;
   end if;
   if (draft).state in ('open', 'approved', 'failed') and v_news = '[]' then
     select now_asked.fingerprint into v_fingerprint
