@@ -276,7 +276,7 @@ cross join lateral (
       (select count(*) from sla.clocks as due where policies.is_there and due.state = 'running' and due.due_at < now()
         and due.account_id = zones.account_id and due.clock = 'first_response') as overdue,
       (select jsonb_agg(jsonb_build_object('display_id', newest.display_id, 'clock', newest.clock, 'due_at', newest.due_at,
-          'breach_at', newest.breach_at, 'answered_at', newest.stopped_at,
+          'breach_at', newest.breach_at, 'answered_at', case when newest.stopped_as = 'reply' then newest.stopped_at end,
           'overdue_seconds', round(extract(epoch from coalesce(newest.stopped_at, now()) - newest.breach_at)),
           'target_seconds', newest.target_seconds, 'inbox_id', episodes.inbox_id, 'team_id', nullif(episodes.team, '')::bigint,
           'holder', nullif(episodes.holder, '')) order by newest.breach_at desc)

@@ -70,9 +70,10 @@ async function expectStatesAddUp(episodes: string): Promise<void> {
     from told`,
   );
   expect(wrong).toEqual([]);
-  expect(resolved).toBeGreaterThan(RUNS / 4);
-  expect(mixed).toBeGreaterThan(RUNS / 20);
-  expect(reopened).toBeGreaterThan(RUNS / 20);
+  // Well below the third and the tenth that these are of many, for a run of a few hundred.
+  expect(resolved).toBeGreaterThan(RUNS / 5);
+  expect(mixed).toBeGreaterThan(RUNS / 50);
+  expect(reopened).toBeGreaterThan(RUNS / 50);
 }
 
 /** P9 of rows of analytics.episodes. Returns how many are of each class. */
@@ -97,7 +98,10 @@ async function expectClassesPartition(episodes: string): Promise<Record<string, 
     from told`,
   );
   expect(wrong).toEqual([]);
-  expect(Object.keys(classes).sort()).toEqual(["abandoned", "assisted", "claimed_resolved", "handed_off", "open"]);
+  const every = ["abandoned", "assisted", "claimed_resolved", "handed_off", "open"];
+  // The rarest is one in seventy.
+  if (RUNS >= 1000) expect(Object.keys(classes).sort()).toEqual(every);
+  else expect(every).toEqual(expect.arrayContaining(Object.keys(classes)));
   expect(Object.values<number>(classes).reduce((sum, one) => sum + one, 0)).toBe(involved);
   expect(uninvolved).toBeGreaterThan(0);
   return classes;
