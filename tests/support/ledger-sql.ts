@@ -137,15 +137,20 @@ const FOLDED_LENGTHS = [
   "wait_current requester_wait agent_work agent_wait on_hold bot_phase",
 ].join(" ").split(" ");
 
-/** What the reference says of a conversation beside what analytics.conversations does, to a hundredth of a second. */
+/** What the reference says of a conversation beside what analytics.conversations does, to a second. */
 export function toldConversation(
   reference: ConversationMetrics,
   row: Record<string, unknown>,
 ): [Record<string, unknown>, Record<string, unknown>] {
   const told = reference as unknown as Record<string, unknown>;
-  // The database reads its clock to the microsecond, and the reference knows of milliseconds.
+  // The database reads its clock to the microsecond, and the reference knows of milliseconds, of which its sums are short
+  // by less than a thousandth: what is left of a millisecond is cut off before half a second is looked for.
   const coarse = (value: unknown): unknown =>
-    Array.isArray(value) ? value.map(coarse) : typeof value === "number" ? Math.round(value) : value ?? null;
+    Array.isArray(value)
+      ? value.map(coarse)
+      : typeof value === "number"
+      ? Math.round(Math.floor(value * 1000 + 0.001) / 1000)
+      : value ?? null;
   const names = [...FOLDED_LENGTHS, ...FOLDED_LENGTHS.map((name) => `${name}_business`)];
   const lists = ["reply_time", "reply_time_business"];
   const sums = ["requester_wait", "agent_work", "agent_wait", "on_hold", "bot_phase"];
