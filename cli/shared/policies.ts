@@ -1,4 +1,5 @@
-// What an account promises its customers: without a service level policy nothing is due, and nothing is ever late.
+// What an account promises its customers: without a service level policy nothing is due, and only first responses are
+// measured, by the default target.
 import type { Database } from "./connection.ts";
 
 export interface Policies {
@@ -21,4 +22,4 @@ export async function readPolicies(database: Database, accountId: string): Promi
 /** The statement that makes the default promise. */
 export const addDefaultPolicy = (accountId: string): string => `select api.add_default_sla_policy(${accountId});`;
 
-export const NO_PROMISE = "no SLA policy was ever saved, so nothing is promised and nothing can be late";
+export const NO_PROMISE = "no SLA policy was ever saved, so nothing is promised, and only first responses are measured";

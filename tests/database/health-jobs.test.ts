@@ -1,24 +1,13 @@
 // The checks of the project as a whole: the jobs of cron, the size of the database, its slowest calls; and cron's records.
 import { describe, expect, test } from "vitest";
 import { Sql, useDatabase } from "../support/database.ts";
-import { converse, count, makeDay } from "./live-status.support.ts";
+import { converse, count, makeDay, readChecks } from "./live-status.support.ts";
 import { later } from "./alerts.support.ts";
 
 const database = useDatabase();
 const NOW = "2026-11-16T10:00:00Z";
 
-interface Found {
-  name: string;
-  subject: string;
-  state: string;
-  value: number | null;
-  message: string;
-  hint: string | null;
-}
-const project = async (sql: Sql, at = NOW): Promise<Record<string, Found>> => {
-  const rows = await sql.rows<Found>("select * from ops.sample_project($1)", [at]);
-  return Object.fromEntries(rows.map((row) => [row.subject ? `${row.name}/${row.subject}` : row.name, row]));
-};
+const project = (sql: Sql, at = NOW) => readChecks(sql, "select * from ops.sample_project($1)", [at]);
 
 describe("the project's checks", () => {
   const run = (sql: Sql, job: string, states: string, minutesAgo: number) =>

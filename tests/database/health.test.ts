@@ -1,24 +1,14 @@
 // The checks themselves: what each finds in what it reads, how it says so, and what is kept of it.
 import { describe, expect, test } from "vitest";
 import { member, Sql, useDatabase } from "../support/database.ts";
-import { converse, count, makeDay } from "./live-status.support.ts";
+import { converse, count, type Found, makeDay, readChecks } from "./live-status.support.ts";
 import { addArrivals, HOLIDAY, later, learn, makeAccount, ZONE } from "./alerts.support.ts";
 
 const database = useDatabase();
 const NOW = "2026-11-16T10:00:00Z";
 
-interface Found {
-  name: string;
-  subject: string;
-  state: string;
-  value: number | null;
-  message: string;
-  hint: string | null;
-}
-const checks = async (sql: Sql, at: string = NOW): Promise<Record<string, Found>> => {
-  const rows = await sql.rows<Found>("select * from ops.sample_database(1, $1)", [at]);
-  return Object.fromEntries(rows.map((row) => [row.subject ? `${row.name}/${row.subject}` : row.name, row]));
-};
+const checks = (sql: Sql, at: string = NOW) => readChecks(sql, "select * from ops.sample_database(1, $1)", [at]);
+
 describe("an account's checks", () => {
   test("with nothing there: all is well or cannot be told, and nothing fails", () =>
     database.rolledBack(async (sql) => {

@@ -63,3 +63,19 @@ export const count = async (sql: Sql) => {
   await sql.rows(`select ledger.refresh(${rows}, now())`);
   await sql.rows("delete from ledger.queue where account_id = 1");
 };
+
+/** What a check found. */
+export interface Found {
+  name: string;
+  subject: string;
+  state: string;
+  value: number | null;
+  message: string;
+  hint: string | null;
+}
+
+/** Rows of a query of checks, by their name and subject. */
+export async function readChecks(sql: Sql, text: string, values: unknown[]): Promise<Record<string, Found>> {
+  const rows = await sql.rows<Found>(text, values);
+  return Object.fromEntries(rows.map((row) => [row.subject ? `${row.name}/${row.subject}` : row.name, row]));
+}
