@@ -9,9 +9,9 @@ create function api.record_webhook(
   account_id bigint, delivery_id text, body bytea, headers jsonb, proof text, signed_at timestamptz
 ) returns table (outcome text)
 -- PL/pgSQL, as it is called for every event: an SQL function would be planned anew each time.
--- The Data API applies the timeout to the whole request. It is shorter than the door's patience, so that what the door
--- answers 503 to has not been stored after all.
-language plpgsql volatile security invoker set search_path = '' set statement_timeout = '3500ms' as $$
+-- The Data API applies the timeout to the whole request. It is longer than the door's patience and Chatwoot's, which
+-- sends nothing twice: an event that comes to its turn after the answer is stored all the same.
+language plpgsql volatile security invoker set search_path = '' set statement_timeout = '8s' as $$
 begin
   outcome := inbox.record(record_webhook.account_id, record_webhook.delivery_id, record_webhook.body,
     record_webhook.headers, record_webhook.proof, record_webhook.signed_at);

@@ -655,7 +655,7 @@ describe("when it cannot be stored now", () => {
     };
   }
 
-  test("the inbox is locked: 503, nothing stored, and the same delivery is applied afterwards", async () => {
+  test("the inbox stays locked: 503, nothing stored, and the same delivery is applied afterwards", async () => {
     await hold("lock table inbox.deliveries in access exclusive mode");
 
     expectLater(await post(BODY, headers()));
@@ -667,7 +667,7 @@ describe("when it cannot be stored now", () => {
     expect(await door.kept()).toMatchObject([{ delivery_id: "evt-1", outcome: "applied", redeliveries: 0 }]);
   });
 
-  test("its conversation is locked: 503, and neither delivery nor mirror is half written", async () => {
+  test("its conversation is locked until after the answer: 503, and it is applied all the same, once", async () => {
     const created = serialise(conversationEvent("conversation_created", { messages: [] }));
     const reply = serialise(messageEvent("message_created", {
       id: 9002,
@@ -679,11 +679,12 @@ describe("when it cannot be stored now", () => {
     await hold("select from chatwoot.conversations for update");
 
     expectLater(await post(reply, later()));
-    await untilNobodyWaits();
-    await release();
-
+    // Neither delivery nor mirror is half written while it waits.
     expect(await door.counts()).toEqual(before);
-    expect((await post(reply, later())).answer).toEqual({ delivery_id: "evt-1", outcome: "applied" });
+    await release();
+    await untilNobodyWaits();
+
+    expect((await post(reply, later())).answer).toEqual({ delivery_id: "evt-1", outcome: "duplicate" });
     expect(await door.rows("select display_id, status from chatwoot.conversations")).toEqual([
       { display_id: "42", status: "pending" },
     ]);

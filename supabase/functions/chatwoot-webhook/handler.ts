@@ -84,7 +84,7 @@ const REFUSALS = {
   not_stored: {
     status: 503,
     code: "OC503",
-    message: "The webhook could not be stored.",
+    message: "The webhook could not be stored in time.",
     hint: "Send it again later: the same delivery is stored once, however often it arrives.",
     headers: { "retry-after": "10" },
   },

@@ -21,7 +21,8 @@ const [signingKeys, urlSecrets] = await Promise.all([
 // against 31, and with auth "none" it decides nothing. Untyped, since a bigint is typed as number but travels as text.
 const database: SupabaseClient = createAdminClient({ supabaseOptions: { db: { schema: "api" } } });
 
-// Chatwoot hangs up after five seconds, so a later answer would reach nobody.
+// Chatwoot hangs up after five seconds, so a later answer would reach nobody. The Data API goes on with the request all
+// the same, and may store the webhook after it was answered 503.
 const DATABASE_MILLISECONDS = 4_000;
 
 const record = ({ accountId, deliveryId, body, headers, proof, signedAt }: Delivery) =>
