@@ -39,7 +39,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 240_000,
     // Two cores are what the smallest machine has, and each file brings processes of its own; many wait for clocks.
-    maxWorkers: 4,
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     reporters: ["default"],
   },

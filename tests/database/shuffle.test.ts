@@ -12,8 +12,8 @@ import { mirror } from "./deliver.ts";
 const inOrder = useDatabase();
 const shuffled = useDatabase();
 
-const EVENTS = 10_000;
-const CONVERSATIONS = 200;
+const EVENTS = Number(process.env.OCC_SHUFFLE_EVENTS ?? 10_000);
+const CONVERSATIONS = EVENTS / 50;
 const CONNECTIONS = 4;
 
 interface Sent {
