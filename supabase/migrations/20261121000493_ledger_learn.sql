@@ -149,14 +149,13 @@ begin
             evidence.source_id)
       ) as told
     ), chained as (
-      select begun.*, lag(begun.value) over in_order as before,
-        row_number() over (partition by begun.account_id, begun.display_id, begun.field, begun.at order by begun.place) as number
+      select begun.*, lag(begun.value) over in_order as before
       from begun
       window in_order as (partition by begun.account_id, begun.display_id, begun.field order by begun.place)
     ), reopened as (
       -- Resolved twice, it was opened in between, though Chatwoot lost the opening. When is not known, only that it was
       -- before the second time.
-      select again.account_id, again.display_id, again.field, again.at, again.number, again.source, again.source_id
+      select again.account_id, again.display_id, again.field, again.at, again.place, again.source, again.source_id
       from (
         select chained.*, max(case when chained.trust = 0 then chained.held_since
           when chained.value <> chained.before or (chained.is_lone and chained.value = 'resolved') then chained.at end)
@@ -167,28 +166,31 @@ begin
       where again.trust = 2 and again.is_lone and again.value = 'resolved' and again.before = 'resolved'
         and again.resolved_at < again.at - interval '1 minute'
     )
-    select row(facts.account_id, null, facts.display_id, facts.kind, facts.occurred_at, facts.place, null, facts.value,
-      facts.previous, null, null, facts.source, facts.source_id, null, null)::ledger.events
+    select row(facts.account_id, null, facts.display_id, facts.kind, facts.occurred_at,
+      -- Counted at the end, since more evidence that changes nothing must move nothing.
+      case when facts.step = 0 then 0 else row_number() over (partition by facts.account_id, facts.display_id, facts.kind,
+        facts.occurred_at, facts.step = 0 order by facts.place, facts.step) end, null, facts.value, facts.previous, null, null,
+      facts.source, facts.source_id, null, null)::ledger.events
     from (
       select chained.account_id, chained.display_id, case chained.field when 'status' then 'created' else chained.field end as kind,
-        chained.created_at as occurred_at, 0 as place, chained.value, '' as previous, chained.source,
+        chained.created_at as occurred_at, chained.place, 0 as step, chained.value, '' as previous, chained.source,
         chained.display_id::text as source_id
       from chained where chained.is_begin and (chained.field = 'status' or chained.value not in ('', '[]'))
       union all
       -- Something changed unseen in between: when is not known, only that it was before.
-      select chained.account_id, chained.display_id, chained.field, chained.at, 2 * chained.number, chained.previous,
+      select chained.account_id, chained.display_id, chained.field, chained.at, chained.place, 1, chained.previous,
         chained.before, chained.source, chained.source_id
       from chained where chained.trust > 0 and chained.previous <> chained.before
       union all
-      select chained.account_id, chained.display_id, chained.field, chained.at, 2 * chained.number + 1, chained.value,
+      select chained.account_id, chained.display_id, chained.field, chained.at, chained.place, 2, chained.value,
         coalesce(chained.previous, chained.before), chained.source, chained.source_id
       from chained where chained.trust > 0 and chained.value <> coalesce(chained.previous, chained.before)
       union all
-      select reopened.account_id, reopened.display_id, reopened.field, reopened.at, 2 * reopened.number, 'open', 'resolved',
+      select reopened.account_id, reopened.display_id, reopened.field, reopened.at, reopened.place, 1, 'open', 'resolved',
         reopened.source, reopened.source_id
       from reopened
       union all
-      select reopened.account_id, reopened.display_id, reopened.field, reopened.at, 2 * reopened.number + 1, 'resolved', 'open',
+      select reopened.account_id, reopened.display_id, reopened.field, reopened.at, reopened.place, 2, 'resolved', 'open',
         reopened.source, reopened.source_id
       from reopened
     ) as facts
