@@ -65,7 +65,7 @@ function wrongSteps(
 }
 
 for (const [index, seed] of drawSeeds("ledger-doors", 3).entries()) {
-  // A busy hour, a day, and weeks.
+  // A busy hour, a day, and weeks: by the seed, so that a printed one repeats its own.
   const longestGap = [90_000, 900_000, 7_200_000][seed % 3];
   const inOrder = useDatabase();
   const shuffled = useDatabase();

@@ -667,7 +667,10 @@ describe("when it cannot be stored now", () => {
     expect(await door.kept()).toMatchObject([{ delivery_id: "evt-1", outcome: "applied", redeliveries: 0 }]);
   });
 
-  test("its conversation is locked until after the answer: 503, and it is applied all the same, once", async () => {
+  test.each([
+    { held: "too long: 503, and neither delivery nor mirror is half written", isTooLong: true, again: "applied" },
+    { held: "until after the answer: 503, and it is applied all the same, once", isTooLong: false, again: "duplicate" },
+  ])("its conversation is locked $held", async ({ isTooLong, again }) => {
     const created = serialise(conversationEvent("conversation_created", { messages: [] }));
     const reply = serialise(messageEvent("message_created", {
       id: 9002,
@@ -679,12 +682,12 @@ describe("when it cannot be stored now", () => {
     await hold("select from chatwoot.conversations for update");
 
     expectLater(await post(reply, later()));
-    // Neither delivery nor mirror is half written while it waits.
+    if (isTooLong) await untilNobodyWaits();
     expect(await door.counts()).toEqual(before);
     await release();
     await untilNobodyWaits();
 
-    expect((await post(reply, later())).answer).toEqual({ delivery_id: "evt-1", outcome: "duplicate" });
+    expect((await post(reply, later())).answer).toEqual({ delivery_id: "evt-1", outcome: again });
     expect(await door.rows("select display_id, status from chatwoot.conversations")).toEqual([
       { display_id: "42", status: "pending" },
     ]);
